@@ -1,0 +1,8 @@
+//! The values that travel from floor to floor. Pure: no file here does anything but hold, check, compare and print.
+
+pub mod engine;
+pub mod event;
+pub mod outcome;
+pub mod pipeline;
+pub mod platform;
+pub mod reference;

@@ -1,0 +1,163 @@
+//! What a finished build was: the value that every report prints.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::engine::Engine;
+use crate::model::pipeline::Pipeline;
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    /// Answered from the cache.
+    Cached,
+    /// Executed.
+    Run,
+    /// Executed, and failed.
+    Failed,
+    /// Not reached: an earlier step failed, or nothing needed it.
+    Skipped,
+}
+
+/// One step of a stage: a `FROM`, `RUN`, `COPY`, `ADD` or `WORKDIR`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepOutcome {
+    /// Its number in the stage, from 1, as the engine counts.
+    pub number: u32,
+    /// How many steps the stage has.
+    pub of: u32,
+    /// The instruction: `RUN make`.
+    pub instruction: String,
+    /// The platform, where the engine names it (several platforms, or another than the builder's).
+    pub platform: Option<String>,
+    /// How it ended.
+    pub status: StepStatus,
+    /// Time spent in it, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub duration: Duration,
+}
+
+/// The steps of one stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageOutcome {
+    /// Its name; `stage-1` where it has none, as BuildKit says.
+    pub name: String,
+    /// Its steps, in the Dockerfile's order.
+    pub steps: Vec<StepOutcome>,
+}
+
+impl StageOutcome {
+    /// How many of its steps ended so.
+    pub fn count(&self, status: StepStatus) -> usize {
+        self.steps.iter().filter(|step| step.status == status).count()
+    }
+}
+
+/// Bytes that crossed the wire, as far as the engine tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// The build context that was sent to the engine.
+    pub context: u64,
+    /// Layers that the engine fetched.
+    pub fetched: u64,
+    /// Cache questions of layerlift itself: manifests and configs read.
+    pub asked: u64,
+}
+
+/// What became of one candidate cache ref.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CandidateOutcome {
+    /// The ref.
+    pub reference: String,
+    /// The scope that it belongs to.
+    pub scope: String,
+    /// `used`, `merged`, or why not: `not found`, `forbidden`, ...
+    pub verdict: String,
+}
+
+/// Something that was written to a registry or a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// `image`, `cache`, `stage cache`.
+    pub what: String,
+    /// Where.
+    pub reference: String,
+    /// Its digest, where it is known.
+    pub digest: Option<String>,
+}
+
+/// How the whole ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BuildStatus {
+    /// The image was built and, if asked for, pushed.
+    Succeeded,
+    /// The engine failed.
+    Failed,
+    /// A signal ended it.
+    Interrupted,
+}
+
+/// Everything that a report can tell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: BuildStatus,
+    /// The engine's exit code.
+    pub exit_code: i32,
+    /// Where it ran.
+    pub pipeline: Pipeline,
+    /// What built; `None` where it failed before the engine was known.
+    pub engine: Engine,
+    /// The scope that this build belongs to: `branch-main`.
+    pub scope: Option<String>,
+    /// The strategy's name.
+    pub strategy: String,
+    /// The one ref that the engine was given to read from.
+    pub cache_from: Option<String>,
+    /// Where the cache was to be written; `None` when nothing may be.
+    pub cache_to: Option<String>,
+    /// All candidates, in the chain's order.
+    pub candidates: Vec<CandidateOutcome>,
+    /// The stages, in the Dockerfile's order.
+    pub stages: Vec<StageOutcome>,
+    /// The image's digest.
+    pub digest: Option<String>,
+    /// The image's names.
+    pub tags: Vec<String>,
+    /// Bytes moved.
+    pub traffic: Traffic,
+    /// From the first question to the end, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub duration: Duration,
+    /// The part of it that layerlift spent before the engine started, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub preparation: Duration,
+    /// The part of it that went into cache images after the user's build, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub cache_export: Duration,
+    /// What was written where.
+    pub written: Vec<Written>,
+    /// Every warning, in the order of its coming.
+    pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// Steps that ended so, over all stages.
+    pub fn count(&self, status: StepStatus) -> usize {
+        self.stages.iter().map(|stage| stage.count(status)).sum()
+    }
+
+    /// `true` when every step was answered from the cache. `FROM` alone is no step.
+    pub fn is_full_hit(&self) -> bool {
+        self.status == BuildStatus::Succeeded
+            && self.count(StepStatus::Run) == 0
+            && self.count(StepStatus::Cached) > 0
+    }
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
