@@ -12,7 +12,6 @@ pub mod report;
 pub mod engine;
 pub mod registry;
 
-pub mod context;
 pub mod pipeline;
 
 pub mod plan;

@@ -4,6 +4,7 @@
 //! the process again, and tests build their own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One variable that layerlift reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ variables! {
     CI_MERGE_REQUEST_SOURCE_BRANCH_NAME = "the branch that the merge request comes from";
     CI_MERGE_REQUEST_PROJECT_ID = "the project that the merge request goes to";
     CI_MERGE_REQUEST_SOURCE_PROJECT_ID = "the project that the merge request comes from; another one is a fork";
+    CI_MERGE_REQUEST_SOURCE_PROJECT_PATH = "that project's path, for messages";
+    CI_MERGE_REQUEST_EVENT_TYPE = "`detached`, `merged_result` or `merge_train`";
     CI_EXTERNAL_PULL_REQUEST_IID = "number of a GitHub pull request that GitLab runs";
     CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY = "where that pull request comes from";
     CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY = "where that pull request goes to";
@@ -83,6 +86,16 @@ variables! {
     GITHUB_OUTPUT = "file that receives the step's outputs";
     GITHUB_STEP_SUMMARY = "file that receives the step's Markdown summary";
 
+    // CircleCI.
+    CIRCLECI = "`true` in every CircleCI job";
+    CIRCLE_BRANCH = "the branch; `pull/7` for a fork's pull request";
+    CIRCLE_TAG = "the tag, in tag pipelines only";
+    CIRCLE_SHA1 = "the commit";
+    CIRCLE_PULL_REQUEST = "address of the pull request";
+    CIRCLE_PR_NUMBER = "number of the pull request, for forks only";
+    CIRCLE_PR_USERNAME = "owner of the fork that the pull request comes from, for forks only";
+    CIRCLE_BUILD_URL = "address of the job";
+
     // Any CI.
     CI = "`true` in most CI systems";
 
@@ -110,9 +123,15 @@ variables! {
     SSL_CERT_DIR = "folder of trusted roots";
 }
 
-/// A snapshot of environment variables.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A snapshot of environment variables. `Debug` prints their names only: values may be secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment(BTreeMap<String, String>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Environment {
     /// Reads the process environment. Values that are not UTF-8 are read with replacement characters.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod env;
+pub mod printer;
 pub mod process;
 pub mod secret;
 pub mod units;

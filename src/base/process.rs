@@ -19,6 +19,9 @@ use tokio::sync::watch;
 /// How long a child may take to end after it was asked to.
 pub const GRACE: Duration = Duration::from_secs(10);
 
+/// How long nothing is said before the listener is told so.
+pub const PAUSE: Duration = Duration::from_millis(250);
+
 /// The longest line that is kept in one piece; longer ones are handed on in parts.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -224,6 +227,8 @@ pub fn interrupts() -> std::io::Result<Interrupts> {
 
 /// Runs a program to its end and hands over what it says, line by line with the line's end, as it comes.
 ///
+/// While nothing is said, an empty line comes every [`PAUSE`], so that what was held back can be shown.
+///
 /// When an interrupt arrives, the child's process group gets the same signal, then [`GRACE`] to end, and the call
 /// returns [`Error::Interrupted`].
 pub async fn stream(
@@ -258,6 +263,7 @@ pub async fn stream(
                 send(&child, Signal::KILL);
                 break;
             }
+            () = tokio::time::sleep(PAUSE) => line(Stream::Stderr, b""),
         }
     }
     let deadline = stopping.map(|(_, since)| since + GRACE);

@@ -135,11 +135,18 @@ impl Engine {
     }
 
     /// Whether `store=false,unpack=false` keeps a pushed image out of the engine's store (BUILDKIT.md 0.4).
+    ///
+    /// buildx before 0.22 pushes once more with the engine's own push, which fails as nothing was stored:
+    /// `tag does not exist` (docker/buildx 4f7d145c0).
     pub fn can_push_unstored(&self) -> bool {
-        self.frontend == Frontend::Buildx && self.driver == Driver::Docker && self.store == Store::Containerd
+        self.frontend == Frontend::Buildx
+            && self.driver == Driver::Docker
+            && self.store == Store::Containerd
+            && self.buildx >= Some(Version(0, 22, 0))
     }
 
-    /// Whether `--progress rawjson` gives nothing but JSON lines (buildx 0.13; BUILDKIT.md 4).
+    /// Whether `--progress rawjson` gives JSON without build details between it (buildx 0.13; BUILDKIT.md 4). buildx
+    /// 0.13 spreads an object over lines; the reader knows.
     pub fn has_raw_progress(&self) -> bool {
         self.frontend == Frontend::Buildx && self.buildx >= Some(Version(0, 13, 0))
     }
@@ -153,9 +160,13 @@ impl Engine {
     }
 
     /// The generation of cache keys that this engine makes and understands.
+    ///
+    /// Since BuildKit 0.13.0 (moby/buildkit ab17c1dd9) the root of a `RUN` carries a selector, so that no `RUN` of an
+    /// earlier BuildKit is found again. Measured: 20.10 and 26, 20.10 and 28 share 5 keys of 10, 26 and 28 all of them
+    /// but what follows a `COPY --link`.
     pub fn generation(&self) -> Generation {
         match self.buildkit {
-            Some(version) if version < Version(0, 10, 0) => Generation(1),
+            Some(version) if version < Version(0, 13, 0) => Generation(1),
             _ => Generation(2),
         }
     }

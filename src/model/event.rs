@@ -1,7 +1,8 @@
 //! What an engine says while it builds, in one form for all engines: a stream of [`Event`]s.
 //!
 //! BuildKit's own stream (`rawjson`, `SolveStatus` in client/graph.go) comes nearly as it is; the plain text of older
-//! engines is read into the same events.
+//! engines is read into the same events. Times are counted from an origin of the stream's own; only their differences
+//! mean anything, and only within one vertex: the client's clock and the engine's need not agree.
 
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ pub enum Event {
         current: u64,
         /// All that there is; 0 if unknown.
         total: u64,
+        /// When it started, where the engine tells.
+        started: Option<Duration>,
+        /// When this was true: the time of its end, once it ended.
+        at: Option<Duration>,
         /// Whether it ended.
         completed: bool,
     },
@@ -29,9 +34,13 @@ pub enum Event {
         vertex: String,
         /// Bytes as written by the program.
         data: Vec<u8>,
+        /// When it was written, where the engine tells.
+        at: Option<Duration>,
     },
     /// A warning of the frontend, such as a lint finding.
     Warning {
+        /// The vertex's key, where the engine tells.
+        vertex: Option<String>,
         /// Its text.
         message: String,
     },
@@ -49,12 +58,27 @@ pub struct Vertex {
     pub key: String,
     /// `[build 2/4] RUN make`, `importing cache manifest from ...`, `exporting to image`.
     pub name: String,
-    /// Since the stream's begin, when it last started.
+    /// When it last started.
     pub started: Option<Duration>,
-    /// Since the stream's begin, when it last ended.
+    /// When it last ended.
     pub completed: Option<Duration>,
     /// Answered from cache.
     pub cached: bool,
     /// Why it failed.
     pub error: Option<String>,
+    /// The image that it gave, where the engine makes one of every step (the classic builder).
+    pub image: Option<String>,
+    /// The group whose members are shown as one: `COPY --link` is two vertices.
+    pub group: Option<Group>,
+}
+
+/// A set of vertices that is shown as one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Group {
+    /// What identifies it in this stream.
+    pub key: String,
+    /// What is shown for it.
+    pub name: String,
+    /// Whether this member alone is no reason to show the group.
+    pub weak: bool,
 }

@@ -2,7 +2,10 @@
 
 pub mod engine;
 pub mod event;
+pub mod flags;
 pub mod outcome;
 pub mod pipeline;
 pub mod platform;
 pub mod reference;
+pub mod request;
+pub mod settings;

@@ -115,8 +115,8 @@ pub struct Outcome {
     pub scope: Option<String>,
     /// The strategy's name.
     pub strategy: String,
-    /// The one ref that the engine was given to read from.
-    pub cache_from: Option<String>,
+    /// What the engine was given to read from: one ref or none; for the classic builder, stage images.
+    pub cache_from: Vec<String>,
     /// Where the cache was to be written; `None` when nothing may be.
     pub cache_to: Option<String>,
     /// All candidates, in the chain's order.
@@ -155,6 +155,18 @@ impl Outcome {
         self.status == BuildStatus::Succeeded
             && self.count(StepStatus::Run) == 0
             && self.count(StepStatus::Cached) > 0
+    }
+
+    /// The cache refs that were read or written, each once; the one that was read comes first.
+    pub fn cache_refs(&self) -> Vec<&str> {
+        let written = self.written.iter().filter(|written| written.what != "image");
+        let mut refs: Vec<&str> = Vec::new();
+        for reference in self.cache_from.iter().chain(written.map(|written| &written.reference)) {
+            if !refs.contains(&reference.as_str()) {
+                refs.push(reference);
+            }
+        }
+        refs
     }
 }
 

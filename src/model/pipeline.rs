@@ -71,6 +71,8 @@ pub enum Trigger {
 pub enum Trust {
     /// From the project's own people.
     Trusted,
+    /// Nothing tells: a cache is written only when asked for.
+    Unknown,
     /// From elsewhere: reads caches, never writes one.
     Fork {
         /// What showed it, for messages: `the pull request comes from someone/app`.

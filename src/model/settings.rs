@@ -1,0 +1,117 @@
+//! How layerlift itself is to behave: every setting resolved, with the place that it came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::reference::Repository;
+
+/// How the cache travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// BuildKit exports to and imports from a registry.
+    Registry,
+    /// Per-stage cache images with inline metadata, merged into one ref.
+    Inline,
+    /// Per-stage images, pulled before and pushed after, for the classic builder.
+    Classic,
+    /// A folder, for GitLab's `cache:` and `actions/cache`.
+    Local,
+    /// No cache; the build is run and reported.
+    Off,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Strategy::Registry => "registry",
+            Strategy::Inline => "inline",
+            Strategy::Classic => "classic",
+            Strategy::Local => "local",
+            Strategy::Off => "off",
+        })
+    }
+}
+
+/// Where a setting's value came from, in the order of precedence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A flag.
+    Flag,
+    /// A `LAYERLIFT_*` variable.
+    Variable(&'static str),
+    /// The settings file.
+    File(PathBuf),
+    /// What the CI system makes the default.
+    CiDefault,
+    /// Nobody said anything.
+    BuiltIn,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag => formatter.write_str("flag"),
+            Origin::Variable(name) => formatter.write_str(name),
+            Origin::File(path) => write!(formatter, "{}", path.display()),
+            Origin::CiDefault => formatter.write_str("CI default"),
+            Origin::BuiltIn => formatter.write_str("default"),
+        }
+    }
+}
+
+/// All settings of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Repository of the cache refs; `None`: found from the surroundings.
+    pub cache_repo: Option<Repository>,
+    /// How the cache travels; `None`: chosen from the engine.
+    pub strategy: Option<Strategy>,
+    /// The scope to write and read first; `None`: found from the pipeline.
+    pub scope: Option<String>,
+    /// Scopes to read after the chain's own.
+    pub fallback: Vec<String>,
+    /// `Some(true)`: never write; `Some(false)`: write although this is no CI job; `None`: write in CI only.
+    pub read_only: Option<bool>,
+    /// Warnings are failures.
+    pub strict: bool,
+    /// A pushed image stays in the engine's store as well.
+    pub keep_image: bool,
+    /// File for the JSON report.
+    pub report: Option<PathBuf>,
+    /// File for the GitLab dotenv variables.
+    pub dotenv: Option<PathBuf>,
+    /// Folder of the `local` strategy.
+    pub cache_dir: PathBuf,
+    /// Longest time for one cache question to a registry, retries included.
+    pub registry_timeout: Duration,
+    /// Registries that are spoken to over plain HTTP, as `host` or `host:port`.
+    pub insecure_registries: Vec<String>,
+    /// Where each came from, by the setting's name.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            cache_repo: None,
+            strategy: None,
+            scope: None,
+            fallback: Vec::new(),
+            read_only: None,
+            strict: false,
+            keep_image: false,
+            report: None,
+            dotenv: None,
+            cache_dir: PathBuf::from(".layerlift/cache"),
+            registry_timeout: Duration::from_secs(10),
+            insecure_registries: Vec::new(),
+            origins: BTreeMap::new(),
+        }
+    }
+}
