@@ -1,0 +1,8 @@
+FROM scratch AS empty
+WORKDIR /
+COPY . /
+FROM empty
+WORKDIR .
+WORKDIR x
+ENV P=$PATH
+COPY a$P /b
