@@ -1,1 +1,31 @@
+//! BuildKit's cache formats, read, united, cut to size and written. Pure: bytes in, bytes out; the caller
+//! fetches and pushes.
 //!
+//! [`manifest::classify`] says what a manifest is and which blob to fetch next; [`Cache::read`] makes one
+//! normal form of inline caches, cache images and cache indexes; [`merge`](merge()) unites several;
+//! [`prune`](prune()) cuts to what BuildKit imports; [`write`](write()) authors the one ref
+//! that BuildKit is given.
+
+pub mod cache;
+pub mod cacheconfig;
+pub mod error;
+pub mod inline;
+pub mod manifest;
+pub mod mediatype;
+pub mod merge;
+pub mod provenance;
+pub mod prune;
+mod record;
+#[cfg(test)]
+mod samples;
+pub mod summary;
+
+pub use cache::Cache;
+pub use cacheconfig::{Authored, IMPORT_LIMIT, write};
+pub use error::Error;
+pub use inline::platform;
+pub use manifest::{CONFIG_LIMIT, Child, Descriptor, Kind, classify};
+pub use merge::merge;
+pub use provenance::{Provenance, annotate};
+pub use prune::{PruneReport, prune, within, without_blobs};
+pub use summary::Summary;
