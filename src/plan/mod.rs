@@ -1,1 +1,10 @@
-//!
+//! PURE: what will be done, decided from facts. No I/O, no clock, no environment.
+
+pub mod cache_repo;
+pub mod chain;
+pub mod command;
+pub mod keys;
+pub mod retry;
+pub mod scope;
+pub mod steps;
+pub mod strategy;

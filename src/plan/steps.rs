@@ -1,0 +1,436 @@
+//! The plan: what will be done, as a value. `layerlift plan` prints it, `layerlift build` runs it.
+
+use std::path::{Path, PathBuf};
+
+use crate::dockerfile::Graph;
+use crate::model::engine::{Driver, Engine, Frontend, ManifestForm};
+use crate::model::pipeline::Pipeline;
+use crate::model::platform::Platform;
+use crate::model::reference::Reference;
+use crate::model::request::Request;
+use crate::model::settings::{Settings, Strategy};
+use crate::plan::cache_repo::CacheRepo;
+use crate::plan::chain::{self, Candidate, Put, Reader, Resolution};
+use crate::plan::command::{self, Build, CacheFlags, Unsupported};
+use crate::plan::keys::Keys;
+use crate::plan::scope::Chain;
+use crate::plan::strategy;
+
+/// What was learnt before deciding.
+#[derive(Debug)]
+pub struct Facts {
+    /// Where we run.
+    pub pipeline: Pipeline,
+    /// What builds.
+    pub engine: Engine,
+    /// The stages that the target reaches, or why they are not known.
+    pub graph: Result<Graph, String>,
+    /// Its stages that have no name, the target apart.
+    pub unnamed: Unnamed,
+    /// The scopes of this build.
+    pub scopes: Chain,
+    /// Whether this build may write a cache, and why.
+    pub may_write: (bool, String),
+    /// Where the cache refs are, or why nowhere.
+    pub cache_repo: Result<CacheRepo, String>,
+    /// How this build's cache refs are named.
+    pub keys: Keys,
+    /// The platforms that are built for.
+    pub platforms: Vec<Platform>,
+    /// The candidates of the chain, in its order; for the classic builder, stage images.
+    pub candidates: Vec<Candidate>,
+    /// The nearest folder of the `local` strategy that is there.
+    pub folder: Option<PathBuf>,
+    /// Where in the build context the folder of the `local` strategy is, if nothing keeps it out of there.
+    pub exposed: Option<PathBuf>,
+    /// What went wrong while the facts were gathered.
+    pub warnings: Vec<String>,
+}
+
+/// Stages that `--target` cannot mean as the Dockerfile stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unnamed {
+    /// What BuildKit calls them: `stage-0`.
+    pub stages: Vec<String>,
+    /// The Dockerfile with these as their names, or why there is none.
+    pub named: Result<Vec<u8>, String>,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What it is about.
+    pub topic: &'static str,
+    /// What was decided.
+    pub choice: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A stage whose result becomes a cache image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageImage {
+    /// What BuildKit calls the stage: its name, or `stage-1`.
+    pub label: String,
+    /// The ref that it is kept under.
+    pub reference: Reference,
+    /// The refs under which other scopes of the chain may have it, the nearest first.
+    pub elsewhere: Vec<Reference>,
+    /// The build that makes it. The classic builder has the image already, after the user's build.
+    pub build: Build,
+    /// The stage has no name: its build reads [`Unnamed::named`] in the place of the Dockerfile.
+    pub unnamed: bool,
+}
+
+/// What is kept for the next build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// The build itself exports to this ref.
+    Export(Reference),
+    /// Stage images, and the ref that their inline records are merged into.
+    Inline {
+        /// The stages, in the Dockerfile's order.
+        stages: Vec<StageImage>,
+        /// The merged ref.
+        merged: Reference,
+    },
+    /// Stage images for the classic builder.
+    Classic(Vec<StageImage>),
+    /// A folder that the build exports to, and the place that it then takes.
+    Folder {
+        /// Where the build writes.
+        fresh: PathBuf,
+        /// Where it belongs.
+        place: PathBuf,
+    },
+}
+
+/// The plan.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Every decision, in the order of the way.
+    pub decisions: Vec<Decision>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// How the cache travels.
+    pub strategy: Strategy,
+    /// What the chain came to.
+    pub chain: Resolution,
+    /// A cache ref to be written before the build.
+    pub put: Option<Put>,
+    /// Images to pull before the build (classic).
+    pub pull: Vec<Reference>,
+    /// The user's build.
+    pub build: Build,
+    /// Images to push after it, where it cannot push.
+    pub push: Vec<String>,
+    /// What is kept for the next build.
+    pub keep: Keep,
+}
+
+impl Plan {
+    /// Reads no cache any more: what was to be read made the build fail.
+    pub fn forget_cache(&mut self) {
+        self.build = self.build.without_cache_from();
+        if let Keep::Inline { stages, .. } = &mut self.keep {
+            for stage in stages {
+                stage.build = stage.build.without_cache_from();
+            }
+        }
+    }
+}
+
+/// Decides. Fails where this engine cannot do what was asked.
+pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Plan, Unsupported> {
+    let mut decisions = surroundings(facts);
+    let mut warnings = facts.warnings.clone();
+    let choice = if request.is_question() {
+        strategy::Choice {
+            strategy: Strategy::Off,
+            reason: "the request asks a question about the Dockerfile".to_owned(),
+            warning: None,
+        }
+    } else {
+        strategy::choose(&facts.engine, settings.strategy, facts.cache_repo.is_ok())
+    };
+    let strategy = choice.strategy;
+    decisions.push(Decision { topic: "strategy", choice: strategy.to_string(), reason: choice.reason });
+    warnings.extend(choice.warning);
+
+    let own = own_reference(request, facts, strategy, &mut decisions);
+    let reads = reading(request, strategy, &mut decisions);
+    let mut chain = Resolution::default();
+    let mut pull = Vec::new();
+    if reads && strategy == Strategy::Classic {
+        (pull, chain) = chain::resolve_classic(&facts.candidates);
+    } else if reads && matches!(strategy, Strategy::Registry | Strategy::Inline) {
+        let reader = Reader { engine: &facts.engine, platforms: &facts.platforms, own: own.as_ref() };
+        chain = chain::resolve(&facts.candidates, reader);
+    }
+    warnings.append(&mut chain.troubles);
+    if reads && strategy != Strategy::Local {
+        let choice = match (&chain.read, pull.as_slice()) {
+            (Some(reference), _) => reference.to_string(),
+            (None, []) => "nothing".to_owned(),
+            (None, images) => images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        decisions.push(Decision { topic: "read", choice, reason: chain.reason.clone() });
+    }
+
+    let mut cache = CacheFlags::default();
+    if let Some(reference) = &chain.read {
+        cache.from.push(from_registry(&facts.engine, settings, reference));
+    }
+    cache.from.extend(pull.iter().map(ToString::to_string));
+    let keep = keeping(request, settings, facts, strategy, own, &mut cache, &mut decisions);
+    let rewritten = command::rewrite(request, &facts.engine, &cache, settings.keep_image)?;
+    for (choice, reason) in rewritten.changes {
+        decisions.push(Decision { topic: "output", choice, reason });
+    }
+    if let Some(folder) = facts.exposed.as_ref().filter(|_| matches!(keep, Keep::Folder { .. })) {
+        warnings.push(format!(
+            "the cache folder {} is in the build context, where a `COPY .` takes it along and never hits: add it to .dockerignore",
+            folder.display()
+        ));
+    }
+    let put = chain.put.take();
+    Ok(Plan {
+        decisions,
+        warnings,
+        strategy,
+        chain,
+        put,
+        pull,
+        build: rewritten.build,
+        push: rewritten.push,
+        keep,
+    })
+}
+
+/// What was found, said as decisions: scope, cache repo, stages.
+fn surroundings(facts: &Facts) -> Vec<Decision> {
+    let mut decisions = Vec::new();
+    let scopes: Vec<String> = facts.scopes.read.iter().map(ToString::to_string).collect();
+    decisions.push(Decision {
+        topic: "scope",
+        choice: facts.scopes.own.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        reason: match scopes.is_empty() {
+            true => "no branch, merge request or default branch is known".to_owned(),
+            false => format!("reads {}", scopes.join(", then ")),
+        },
+    });
+    decisions.push(match &facts.cache_repo {
+        Ok(repo) => {
+            Decision { topic: "cache repo", choice: repo.repository.to_string(), reason: repo.reason.clone() }
+        }
+        Err(reason) => Decision { topic: "cache repo", choice: "none".to_owned(), reason: reason.clone() },
+    });
+    decisions.push(match &facts.graph {
+        Ok(graph) => Decision {
+            topic: "stages",
+            choice: graph.stages.iter().map(|stage| stage.label.as_str()).collect::<Vec<_>>().join(", "),
+            reason: "what the target needs, in the Dockerfile's order".to_owned(),
+        },
+        Err(reason) => Decision {
+            topic: "stages",
+            choice: "unknown".to_owned(),
+            reason: format!("the Dockerfile is not known here: {reason}"),
+        },
+    });
+    decisions
+}
+
+/// The scope's own ref, where it may be written, and the decision about it.
+fn own_reference(
+    request: &Request,
+    facts: &Facts,
+    strategy: Strategy,
+    decisions: &mut Vec<Decision>,
+) -> Option<Reference> {
+    let mut decide = |choice: String, reason: &str| {
+        decisions.push(Decision { topic: "write", choice, reason: reason.to_owned() });
+    };
+    let nothing = || "nothing".to_owned();
+    if matches!(strategy, Strategy::Off | Strategy::Local) {
+        return None;
+    }
+    let (allowed, reason) = &facts.may_write;
+    match (&facts.scopes.own, &facts.cache_repo) {
+        _ if request.has("cache-to") => decide(nothing(), "your own --cache-to stands"),
+        _ if !allowed => decide(nothing(), reason),
+        (None, _) => decide(nothing(), "this build has no scope of its own that would come again"),
+        (_, Err(reason)) => decide(nothing(), reason),
+        (Some(scope), Ok(repo)) => match repo.repository.with_tag(&facts.keys.cache_tag(scope)) {
+            Ok(reference) => {
+                let stages = if strategy == Strategy::Classic { "--stage-*" } else { "" };
+                decide(format!("{reference}{stages}"), reason);
+                return Some(reference);
+            }
+            Err(error) => decide(nothing(), &error.to_string()),
+        },
+    }
+    None
+}
+
+/// Whether the chain is read.
+fn reading(request: &Request, strategy: Strategy, decisions: &mut Vec<Decision>) -> bool {
+    let reason = if strategy == Strategy::Off {
+        return false;
+    } else if request.has("cache-from") {
+        "your own --cache-from stands"
+    } else if request.is_on("no-cache") {
+        "--no-cache was given"
+    } else {
+        return true;
+    };
+    decisions.push(Decision { topic: "read", choice: "nothing".to_owned(), reason: reason.to_owned() });
+    false
+}
+
+/// What is kept for the next build; adds what the build itself must be told.
+fn keeping(
+    request: &Request,
+    settings: &Settings,
+    facts: &Facts,
+    strategy: Strategy,
+    own: Option<Reference>,
+    cache: &mut CacheFlags,
+    decisions: &mut Vec<Decision>,
+) -> Keep {
+    match (strategy, own) {
+        (Strategy::Registry, Some(own)) => {
+            cache.to.push(to_registry(&facts.engine, settings, &own));
+            Keep::Export(own)
+        }
+        (Strategy::Inline, Some(merged)) => {
+            let mut stages = stage_images(request, facts, &cache.from);
+            if let Err(reason) = &facts.unnamed.named {
+                for left_out in stages.extract_if(.., |stage| stage.unnamed) {
+                    decisions.push(Decision {
+                        topic: "write",
+                        choice: format!("nothing of stage {}", left_out.label),
+                        reason: format!("it has no name for --target, and {reason}"),
+                    });
+                }
+            }
+            Keep::Inline { stages, merged }
+        }
+        (Strategy::Classic, Some(_)) => Keep::Classic(stage_images(request, facts, &[])),
+        (Strategy::Local, _) => folder(request, settings, facts, cache, decisions),
+        _ => Keep::Nothing,
+    }
+}
+
+/// What a stage's image is called where the classic builder made it. BuildKit must not take it for one with inline cache,
+/// nor the other way round; no stage has `/` in its name.
+pub fn classic_stage(label: &str) -> String {
+    format!("classic/{label}")
+}
+
+/// Every stage worth keeping: those that make layers. Where the stages are not known, the target alone.
+fn stage_images(request: &Request, facts: &Facts, cache_from: &[String]) -> Vec<StageImage> {
+    let stages: Vec<(String, bool)> = match &facts.graph {
+        Ok(graph) => graph
+            .stages
+            .iter()
+            .filter(|stage| stage.layer_steps() > 0)
+            .map(|stage| (stage.label.clone(), stage.index == graph.target))
+            .collect(),
+        Err(_) => vec![("target".to_owned(), true)],
+    };
+    let is_classic = facts.engine.frontend == Frontend::Classic;
+    let reference = |scope, label: &str| {
+        let repo = facts.cache_repo.as_ref().ok()?;
+        let name = if is_classic { classic_stage(label) } else { label.to_owned() };
+        repo.repository.with_tag(&facts.keys.stage_tag(scope, &name)).ok()
+    };
+    let own = facts.scopes.own.as_ref();
+    let others = || facts.scopes.read.iter().filter(move |scope| Some(*scope) != own);
+    stages
+        .into_iter()
+        .filter_map(|(label, is_target)| {
+            let image = reference(own?, &label)?;
+            let target = (!is_target).then_some(label.as_str());
+            let build = command::stage_build(request, &facts.engine, target, &image.to_string(), cache_from);
+            let elsewhere = others().filter_map(|scope| reference(scope, &label)).collect();
+            let unnamed = !is_target && facts.unnamed.stages.contains(&label);
+            Some(StageImage { reference: image, elsewhere, build, label, unnamed })
+        })
+        .collect()
+}
+
+/// The `local` strategy: a folder per cache ref, written beside and swapped in, because a folder that is written again
+/// and again only grows (moby/buildkit#1896).
+fn folder(
+    request: &Request,
+    settings: &Settings,
+    facts: &Facts,
+    cache: &mut CacheFlags,
+    decisions: &mut Vec<Decision>,
+) -> Keep {
+    let mut decide = |topic, choice: String, reason: &str| {
+        decisions.push(Decision { topic, choice, reason: reason.to_owned() });
+    };
+    let reads = !request.has("cache-from") && !request.is_on("no-cache");
+    match &facts.folder {
+        _ if !reads => {}
+        Some(folder) => {
+            cache.from.push(format!("type=local,{}", field("src", folder)));
+            decide("read", folder.display().to_string(), "the nearest cache folder that is there");
+        }
+        None => decide("read", "nothing".to_owned(), "no scope of the chain has a cache folder here"),
+    }
+    let (allowed, reason) = &facts.may_write;
+    // On a person's machine, whose engine keeps its own cache, asking for this strategy is asking to write.
+    let asked_for = settings.strategy == Some(Strategy::Local) && !facts.pipeline.is_ci();
+    let forbidden = settings.read_only == Some(true) || !(*allowed || asked_for);
+    match &facts.scopes.own {
+        _ if request.has("cache-to") => decide("write", "nothing".to_owned(), "your own --cache-to stands"),
+        _ if forbidden => decide("write", "nothing".to_owned(), reason),
+        None => {
+            decide("write", "nothing".to_owned(), "this build has no scope of its own that would come again")
+        }
+        Some(scope) => {
+            let place = settings.cache_dir.join(facts.keys.cache_tag(scope));
+            let fresh = settings.cache_dir.join(format!("{}.new", facts.keys.cache_tag(scope)));
+            cache.to.push(format!("type=local,{},mode=max,ignore-error=true", field("dest", &fresh)));
+            decide("write", place.display().to_string(), "a folder of this machine or of the CI's own cache");
+            return Keep::Folder { fresh, place };
+        }
+    }
+    Keep::Nothing
+}
+
+/// One field of a CSV record, as buildx reads it.
+fn field(name: &str, path: &Path) -> String {
+    let field = format!("{name}={}", path.display());
+    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+}
+
+fn from_registry(engine: &Engine, settings: &Settings, reference: &Reference) -> String {
+    match engine.frontend {
+        Frontend::Buildx => format!("type=registry,ref={reference}{}", insecure(engine, settings, reference)),
+        Frontend::BuildKit | Frontend::Classic => reference.to_string(),
+    }
+}
+
+fn to_registry(engine: &Engine, settings: &Settings, reference: &Reference) -> String {
+    // BuildKit before 0.12 knows neither `ignore-error` nor the image form.
+    let form = match engine.manifest_form() {
+        ManifestForm::Image => ",ignore-error=true,image-manifest=true,oci-mediatypes=true",
+        ManifestForm::Index => ",oci-mediatypes=true",
+    };
+    format!("type=registry,ref={reference},mode=max{form}{}", insecure(engine, settings, reference))
+}
+
+/// The engine's own BuildKit knows its insecure registries from the engine's configuration; other builders are told.
+fn insecure(engine: &Engine, settings: &Settings, reference: &Reference) -> &'static str {
+    let registry = reference.repository().registry();
+    let listed = settings.insecure_registries.iter().any(|name| name == registry);
+    if listed && engine.driver != Driver::Docker { ",registry.insecure=true" } else { "" }
+}
+
+#[cfg(test)]
+mod tests;
