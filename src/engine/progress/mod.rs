@@ -1,0 +1,17 @@
+//! What engines say while they build: read into events, collected into steps, shown as the engine's own plain log.
+
+mod classic;
+#[cfg(test)]
+mod conformance;
+mod intervals;
+mod name;
+mod plain;
+mod rawjson;
+mod reader;
+mod render;
+mod shown;
+mod steps;
+
+pub use reader::{Format, Reader};
+pub use render::Renderer;
+pub use steps::{Failure, Steps, Transfer, TransferKind};
