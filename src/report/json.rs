@@ -1,0 +1,366 @@
+//! The JSON report: what `--report FILE` writes, for programs.
+//!
+//! The structs here are the format and nothing else: `schema.json` describes it, and a test holds the two together.
+//! Additions keep the version; a field that goes or changes its meaning raises it. Texts are given as they came, since
+//! JSON escapes what a log could not take.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::engine::{Driver, Engine, Frontend, Store};
+use crate::model::outcome::{
+    BuildStatus, CandidateOutcome, Outcome, StageOutcome, StepOutcome, StepStatus, Traffic, Written,
+};
+use crate::model::pipeline::{Pipeline, Provider, Trigger, Trust};
+use crate::report::file;
+
+/// The format's version.
+pub const VERSION: u32 = 1;
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    /// [`VERSION`].
+    version: u32,
+    /// The layerlift that wrote it.
+    layerlift: &'static str,
+    /// `succeeded`, `failed`, `interrupted`.
+    status: BuildStatus,
+    /// The engine's exit code.
+    exit_code: i32,
+    /// Where it ran.
+    pipeline: PipelinePart<'a>,
+    /// What built.
+    engine: EnginePart<'a>,
+    /// What was read from and written to.
+    cache: CachePart<'a>,
+    /// How many steps ended how.
+    steps: Counts,
+    /// The stages, in the Dockerfile's order.
+    stages: Vec<StagePart<'a>>,
+    /// What was built.
+    image: ImagePart<'a>,
+    /// Bytes that crossed the wire.
+    bytes: Traffic,
+    /// Where the time went.
+    seconds: Times,
+    /// What was written where.
+    written: &'a [Written],
+    /// Every warning, in the order of its coming.
+    warnings: &'a [String],
+}
+
+/// Where a build ran.
+#[derive(Debug, Serialize)]
+struct PipelinePart<'a> {
+    /// `gitlab`, `github`, `otherci`, `local`.
+    provider: Provider,
+    /// What the build was for.
+    trigger: &'a Trigger,
+    /// What showed that the code comes from a fork; null where it does not.
+    fork: Option<&'a str>,
+    /// The project's default branch.
+    default_branch: Option<&'a str>,
+    /// The commit that was built.
+    commit: Option<&'a str>,
+    /// Address of the pipeline or run.
+    url: Option<&'a str>,
+}
+
+/// What built.
+#[derive(Debug, Serialize)]
+struct EnginePart<'a> {
+    /// Version of the Docker client.
+    client: String,
+    /// Version of the engine; null where the builder needs none.
+    server: Option<String>,
+    /// Version of buildx, where it is there.
+    buildx: Option<String>,
+    /// Version of BuildKit, where it is known.
+    buildkit: Option<String>,
+    /// `classic`, `build-kit`, `buildx`.
+    frontend: Frontend,
+    /// The builder's name.
+    builder: &'a str,
+    /// `docker`, `docker-container`, `kubernetes`, `remote`, or what buildx calls it.
+    driver: &'a str,
+    /// `containerd`, `graph-driver`.
+    store: Store,
+    /// The builder's own platform: `linux/amd64`.
+    platform: String,
+    /// The engine's address, where it is not this machine's socket.
+    remote: Option<&'a str>,
+}
+
+/// What was read from and written to.
+#[derive(Debug, Serialize)]
+struct CachePart<'a> {
+    /// Whether every step was answered from the cache.
+    hit: bool,
+    /// How the cache travelled.
+    strategy: &'a str,
+    /// What the build belongs to: `branch-main`.
+    scope: Option<&'a str>,
+    /// The one ref that the engine was given to read.
+    from: &'a [String],
+    /// Where the cache was to be written; null when nothing may be.
+    to: Option<&'a str>,
+    /// All candidates, in the chain's order, each with what became of it.
+    candidates: &'a [CandidateOutcome],
+}
+
+/// How many steps ended how.
+#[derive(Debug, Serialize)]
+struct Counts {
+    cached: usize,
+    run: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+/// A stage.
+#[derive(Debug, Serialize)]
+struct StagePart<'a> {
+    /// Its name; `stage-1` where it has none.
+    name: &'a str,
+    /// Its steps, in the Dockerfile's order.
+    steps: Vec<StepPart<'a>>,
+}
+
+/// A step.
+#[derive(Debug, Serialize)]
+struct StepPart<'a> {
+    /// Its number in the stage, from 1.
+    number: u32,
+    /// How many steps the stage has.
+    of: u32,
+    /// The instruction.
+    instruction: &'a str,
+    /// The platform, where the engine names it.
+    platform: Option<&'a str>,
+    /// `cached`, `run`, `failed`, `skipped`.
+    status: StepStatus,
+    /// Time spent in it.
+    seconds: f64,
+    /// The ref that the hit came from; null for steps that were not cached, or found in the engine itself.
+    cache: Option<&'a str>,
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+struct ImagePart<'a> {
+    /// Its digest, where it is known.
+    digest: Option<&'a str>,
+    /// Its names.
+    tags: &'a [String],
+}
+
+/// Where the time went.
+#[derive(Debug, Serialize)]
+struct Times {
+    /// From the first question to the end.
+    total: f64,
+    /// Before the engine started.
+    preparation: f64,
+    /// Cache images after the user's build.
+    cache_export: f64,
+}
+
+/// The report as a text that ends with a newline.
+pub fn report(outcome: &Outcome) -> String {
+    let mut text = serde_json::to_string_pretty(&Document::new(outcome))
+        .expect("the structs above hold no maps and no values that JSON cannot express");
+    text.push('\n');
+    text
+}
+
+/// Writes the report, whole or not at all.
+pub fn write(path: &Path, outcome: &Outcome) -> Result<(), file::Error> {
+    file::replace(path, report(outcome).as_bytes())
+}
+
+impl<'a> Document<'a> {
+    fn new(outcome: &'a Outcome) -> Self {
+        Document {
+            version: VERSION,
+            layerlift: env!("CARGO_PKG_VERSION"),
+            status: outcome.status,
+            exit_code: outcome.exit_code,
+            pipeline: PipelinePart::new(&outcome.pipeline),
+            engine: EnginePart::new(&outcome.engine),
+            cache: CachePart {
+                hit: outcome.is_full_hit(),
+                strategy: &outcome.strategy,
+                scope: outcome.scope.as_deref(),
+                from: &outcome.cache_from,
+                to: outcome.cache_to.as_deref(),
+                candidates: &outcome.candidates,
+            },
+            steps: Counts {
+                cached: outcome.count(StepStatus::Cached),
+                run: outcome.count(StepStatus::Run),
+                failed: outcome.count(StepStatus::Failed),
+                skipped: outcome.count(StepStatus::Skipped),
+            },
+            stages: outcome.stages.iter().map(|stage| StagePart::new(stage, &outcome.cache_from)).collect(),
+            image: ImagePart { digest: outcome.digest.as_deref(), tags: &outcome.tags },
+            bytes: outcome.traffic,
+            seconds: Times {
+                total: seconds(outcome.duration),
+                preparation: seconds(outcome.preparation),
+                cache_export: seconds(outcome.cache_export),
+            },
+            written: &outcome.written,
+            warnings: &outcome.warnings,
+        }
+    }
+}
+
+impl<'a> PipelinePart<'a> {
+    fn new(pipeline: &'a Pipeline) -> Self {
+        PipelinePart {
+            provider: pipeline.provider,
+            trigger: &pipeline.trigger,
+            fork: match &pipeline.trust {
+                Trust::Trusted | Trust::Unknown => None,
+                Trust::Fork { evidence } => Some(evidence),
+            },
+            default_branch: pipeline.default_branch.as_deref(),
+            commit: pipeline.commit.as_deref(),
+            url: pipeline.url.as_deref(),
+        }
+    }
+}
+
+impl<'a> EnginePart<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        EnginePart {
+            client: engine.client.to_string(),
+            server: engine.server.map(String::from),
+            buildx: engine.buildx.map(String::from),
+            buildkit: engine.buildkit.map(String::from),
+            frontend: engine.frontend,
+            builder: &engine.builder,
+            driver: match &engine.driver {
+                Driver::Docker => "docker",
+                Driver::DockerContainer => "docker-container",
+                Driver::Kubernetes => "kubernetes",
+                Driver::Remote => "remote",
+                Driver::Other(name) => name,
+            },
+            store: engine.store,
+            platform: engine.platform.to_string(),
+            remote: engine.remote.as_deref(),
+        }
+    }
+}
+
+impl<'a> StagePart<'a> {
+    fn new(stage: &'a StageOutcome, cache: &'a [String]) -> Self {
+        // Of several images of the classic builder, it does not say which one answered.
+        let cache = match cache {
+            [only] => Some(only.as_str()),
+            _ => None,
+        };
+        let step = |step: &'a StepOutcome| StepPart {
+            number: step.number,
+            of: step.of,
+            instruction: &step.instruction,
+            platform: step.platform.as_deref(),
+            status: step.status,
+            seconds: seconds(step.duration),
+            cache: cache.filter(|_| step.status == StepStatus::Cached),
+        };
+        StagePart { name: &stage.name, steps: stage.steps.iter().map(step).collect() }
+    }
+}
+
+/// Seconds with three digits: more would be noise.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use insta::{assert_snapshot, with_settings};
+    use serde_json::Value;
+
+    #[test]
+    fn one_file_changed() {
+        with_settings!({filters => vec![(r#""layerlift": "[^"]+""#, r#""layerlift": "VERSION""#)]}, {
+            assert_snapshot!(report(&samples::one_file_changed()));
+        });
+    }
+
+    #[test]
+    fn every_sample_fits_the_schema() {
+        let schema: Value = serde_json::from_str(include_str!("schema.json")).unwrap();
+        assert_eq!(schema["properties"]["version"]["const"], VERSION);
+        for outcome in [
+            samples::cold(),
+            samples::full_hit(),
+            samples::one_file_changed(),
+            samples::failed_step(),
+            samples::fork(),
+            samples::hostile(),
+            samples::huge(),
+        ] {
+            let document: Value = serde_json::from_str(&report(&outcome)).unwrap();
+            check(&schema, &schema, &document, "report");
+        }
+    }
+
+    /// The part of JSON Schema that `schema.json` uses. Objects must have exactly the keys that are described.
+    fn check(root: &Value, schema: &Value, value: &Value, place: &str) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let target = root.pointer(reference.trim_start_matches('#')).expect(reference);
+            return check(root, target, value, place);
+        }
+        if let Some(choices) = schema["enum"].as_array() {
+            assert!(choices.contains(value), "{place}: {value} is none of {choices:?}");
+        }
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        match &schema["type"] {
+            Value::String(only) => assert_eq!(kind, only, "{place}"),
+            Value::Array(kinds) => assert!(kinds.iter().any(|one| one == kind), "{place}: {kind}"),
+            _ => assert!(schema["enum"].is_array() || schema["const"] == *value, "{place}: no type"),
+        }
+        for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+            check(root, &schema["items"], item, &format!("{place}[{index}]"));
+        }
+        if let Some(object) = value.as_object() {
+            let described = schema["properties"].as_object().expect(place);
+            for (key, item) in object {
+                let described =
+                    described.get(key).unwrap_or_else(|| panic!("{place}.{key} is not described"));
+                check(root, described, item, &format!("{place}.{key}"));
+            }
+            for key in schema["required"].as_array().expect(place) {
+                assert!(object.contains_key(key.as_str().unwrap()), "{place}.{key} is required");
+            }
+        }
+    }
+
+    #[test]
+    fn is_written_whole_and_an_unwritable_path_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write(&path, &samples::hostile()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), report(&samples::hostile()));
+        let missing = folder.path().join("missing/report.json");
+        let error = write(&missing, &samples::cold()).unwrap_err();
+        assert!(error.to_string().contains("missing/report.json"), "{error}");
+    }
+}

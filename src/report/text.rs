@@ -1,0 +1,395 @@
+//! The summary at the end of a log: the answer in the first line, then the table of steps, then where bytes and time
+//! went, what was written, and every warning.
+//!
+//! No line begins with a text from outside, so that none can be a command to a CI runner (`line`).
+
+use std::fmt::Write;
+
+use crate::base::units::{bytes, duration, plural};
+use crate::model::outcome::{BuildStatus, Outcome, StepOutcome, StepStatus};
+use crate::model::pipeline::Trust;
+use crate::report::line::{Paint, clean, columns, fit};
+use crate::report::rows::{self, Row};
+
+/// Narrower than this, a table is no longer read; longer lines are left to the terminal.
+const NARROWEST: usize = 60;
+
+/// The longest instruction in the first line.
+const INSTRUCTION_IN_HEADLINE: usize = 60;
+
+/// How a summary looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Whether to use colours. They never say more than the words.
+    pub color: bool,
+    /// Columns that a line may have. Refs and warnings are never cut.
+    pub width: usize,
+}
+
+/// The first line: how the build ended, how much of it was cached, how long it took and what it read from.
+pub fn headline(outcome: &Outcome) -> String {
+    let failed = match (outcome.status, failed_step(outcome)) {
+        (BuildStatus::Succeeded, _) => String::new(),
+        (BuildStatus::Interrupted, _) => "interrupted, ".to_owned(),
+        (BuildStatus::Failed, None) => format!("failed with exit code {}, ", outcome.exit_code),
+        (BuildStatus::Failed, Some((stage, step))) => format!(
+            "failed at [{} {}/{}] {}, ",
+            clean(stage),
+            step.number,
+            step.of,
+            fit(&step.instruction, INSTRUCTION_IN_HEADLINE)
+        ),
+    };
+    let cache = match source(outcome) {
+        Some(source) => format!("cache: {source}"),
+        None if outcome.strategy == "off" => "cache: off".to_owned(),
+        None => "no cache to read".to_owned(),
+    };
+    format!("layerlift: {failed}{}, {} ({cache})", counts(outcome), duration(outcome.duration))
+}
+
+/// `9 of 11 steps cached, 2 run`.
+fn counts(outcome: &Outcome) -> String {
+    let of = |status| outcome.count(status);
+    let (cached, total) =
+        (of(StepStatus::Cached), outcome.stages.iter().map(|stage| stage.steps.len()).sum());
+    match total {
+        0 => return "no steps".to_owned(),
+        _ if cached == total => return format!("all {} cached", plural(total, "step")),
+        _ => {}
+    }
+    let mut text = format!("{cached} of {} cached", plural(total, "step"));
+    for status in [StepStatus::Run, StepStatus::Failed, StepStatus::Skipped] {
+        if of(status) > 0 {
+            let _ = write!(text, ", {} {}", of(status), rows::word(status));
+        }
+    }
+    text
+}
+
+fn failed_step(outcome: &Outcome) -> Option<(&str, &StepOutcome)> {
+    let mut steps =
+        outcome.stages.iter().flat_map(|stage| stage.steps.iter().map(|step| (&*stage.name, step)));
+    steps.find(|(_, step)| step.status == StepStatus::Failed)
+}
+
+/// Where the time went that is not the engine's: `14.2s in all, 0.4s before the engine started, 2.1s for cache images`.
+pub fn times(outcome: &Outcome) -> String {
+    let mut text = format!(
+        "{} in all, {} before the engine started",
+        duration(outcome.duration),
+        duration(outcome.preparation)
+    );
+    if !outcome.cache_export.is_zero() {
+        let _ = write!(text, ", {} for cache images", duration(outcome.cache_export));
+    }
+    text
+}
+
+/// What crossed the wire.
+pub fn traffic(outcome: &Outcome) -> String {
+    let traffic = outcome.traffic;
+    format!(
+        "{} build context, {} layers fetched, {} cache manifests read",
+        bytes(traffic.context),
+        bytes(traffic.fetched),
+        bytes(traffic.asked)
+    )
+}
+
+/// What the engine was given to read: one ref, or the stage images of the classic builder.
+fn source(outcome: &Outcome) -> Option<String> {
+    match outcome.cache_from.as_slice() {
+        [] => None,
+        [reference] => Some(clean(reference)),
+        [nearest, others @ ..] => Some(format!("{} and {} more", clean(nearest), others.len())),
+    }
+}
+
+/// Where the hits came from; `None` without hits.
+pub fn cached_from(outcome: &Outcome) -> Option<String> {
+    let source = source(outcome).unwrap_or_else(|| "the engine's own store".to_owned());
+    (outcome.count(StepStatus::Cached) > 0).then_some(source)
+}
+
+/// Why no cache was written, where none may be: read-only, and what made it so.
+pub fn read_only(outcome: &Outcome) -> Option<String> {
+    match (&outcome.cache_to, &outcome.pipeline.trust) {
+        (Some(_), _) => None,
+        (None, _) if outcome.strategy == "off" => None,
+        (None, Trust::Fork { evidence }) => Some(format!("no cache: {}", clean(evidence))),
+        (None, Trust::Trusted | Trust::Unknown) => Some("no cache: read-only".to_owned()),
+    }
+}
+
+/// The whole summary, each line ended.
+pub fn summary(outcome: &Outcome, style: Style) -> String {
+    let mut text = String::new();
+    let (head, rest) = ("layerlift:", headline(outcome));
+    let paint = if outcome.status == BuildStatus::Succeeded { Paint::Strong } else { Paint::Bad };
+    let _ = writeln!(text, "{}{}", paint.on(head, style.color), rest.strip_prefix(head).unwrap_or(&rest));
+    steps(&mut text, outcome, style);
+    facts(&mut text, outcome, style);
+    text
+}
+
+/// The table, stage by stage.
+fn steps(text: &mut String, outcome: &Outcome, style: Style) {
+    let fold = rows::is_huge(outcome);
+    for stage in &outcome.stages {
+        let rows = rows::rows(stage, fold);
+        let _ =
+            writeln!(text, "  {}", Paint::Strong.on(&format!("stage {}", clean(&stage.name)), style.color));
+        let number = rows.iter().map(|row| row.number.len()).max().unwrap_or(0);
+        let room = style.width.max(NARROWEST) - (4 + number + 2 + 11 + 2 + 7 + 2);
+        for row in &rows {
+            let Row { number: span, status, time, .. } = row;
+            let word = format!("{:<11}", rows::word(*status));
+            let _ = writeln!(
+                text,
+                "    {span:<number$}  {}  {time:>7}  {}",
+                paint_of(*status).on(&word, style.color),
+                fit(&row.what(), room)
+            );
+        }
+    }
+    if let Some(source) = cached_from(outcome) {
+        let _ = writeln!(text, "  cached steps are from {source}");
+    }
+}
+
+/// Everything that is not a step, a label before each line.
+fn facts(text: &mut String, outcome: &Outcome, style: Style) {
+    let mut fact = |label: &str, paint: Paint, words: &str| {
+        let _ = writeln!(text, "  {}  {words}", paint.on(&format!("{label:<8}"), style.color));
+    };
+    let widest =
+        |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| columns(&clean(text))).max().unwrap_or(0);
+    let scope = widest(&mut outcome.candidates.iter().map(|candidate| &candidate.scope));
+    let verdict = widest(&mut outcome.candidates.iter().map(|candidate| &candidate.verdict));
+    for candidate in &outcome.candidates {
+        let words = format!(
+            "{:<scope$}  {:<verdict$}  {}",
+            clean(&candidate.scope),
+            clean(&candidate.verdict),
+            clean(&candidate.reference)
+        );
+        fact("cache", Paint::Strong, &words);
+    }
+    for written in &outcome.written {
+        let digest = written.digest.as_ref().map_or(String::new(), |digest| format!("@{}", clean(digest)));
+        fact(
+            "written",
+            Paint::Strong,
+            &format!("{}: {}{digest}", clean(&written.what), clean(&written.reference)),
+        );
+    }
+    if let Some(reason) = read_only(outcome) {
+        fact("written", Paint::Strong, &reason);
+    }
+    fact("moved", Paint::Strong, &traffic(outcome));
+    fact("time", Paint::Strong, &times(outcome));
+    for warning in &outcome.warnings {
+        fact("warning", Paint::Work, &clean(warning));
+    }
+}
+
+fn paint_of(status: StepStatus) -> Paint {
+    match status {
+        StepStatus::Cached => Paint::Good,
+        StepStatus::Run => Paint::Work,
+        StepStatus::Failed => Paint::Bad,
+        StepStatus::Skipped => Paint::Faint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+
+    const PLAIN: Style = Style { color: false, width: 100 };
+
+    #[test]
+    fn cold_build() {
+        assert_snapshot!(summary(&samples::cold(), PLAIN), @r"
+        layerlift: 0 of 7 steps cached, 7 run, 1m05s (no cache to read)
+          stage build
+            1/5  run             0.0s  FROM docker.io/library/golang:1.26
+            2/5  run             0.1s  COPY go.mod go.sum ./
+            3/5  run            21.4s  RUN go mod download
+            4/5  run             0.2s  COPY . .
+            5/5  run            38.2s  RUN go build -trimpath -o /out/app ./cmd/app
+          stage stage-1
+            1/2  run             0.0s  FROM docker.io/library/alpine:3.22
+            2/2  run             0.4s  COPY --from=build /out/app /usr/bin/app
+          cache     branch-main  not found  localhost:5000/app/cache:branch-main
+          written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
+          written   cache: localhost:5000/app/cache:branch-main
+          moved     1.2 MB build context, 341.0 MB layers fetched, 412 B cache manifests read
+          time      1m05s in all, 0.3s before the engine started, 3.2s for cache images
+        ");
+    }
+
+    #[test]
+    fn full_hit() {
+        assert_snapshot!(summary(&samples::full_hit(), PLAIN), @r"
+        layerlift: all 7 steps cached, 1.3s (cache: localhost:5000/app/cache:branch-main)
+          stage build
+            1/5  cached                FROM docker.io/library/golang:1.26
+            2/5  cached                COPY go.mod go.sum ./
+            3/5  cached                RUN go mod download
+            4/5  cached                COPY . .
+            5/5  cached                RUN go build -trimpath -o /out/app ./cmd/app
+          stage stage-1
+            1/2  cached                FROM docker.io/library/alpine:3.22
+            2/2  cached                COPY --from=build /out/app /usr/bin/app
+          cached steps are from localhost:5000/app/cache:branch-main
+          cache     branch-main  used  localhost:5000/app/cache:branch-main
+          written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          time      1.3s in all, 0.3s before the engine started
+        ");
+    }
+
+    #[test]
+    fn one_file_changed() {
+        assert_snapshot!(summary(&samples::one_file_changed(), PLAIN), @r"
+        layerlift: 4 of 7 steps cached, 3 run, 14.2s (cache: localhost:5000/app/cache:mr-12)
+          stage build
+            1/5  cached                FROM docker.io/library/golang:1.26
+            2/5  cached                COPY go.mod go.sum ./
+            3/5  cached          2.6s  RUN go mod download
+            4/5  run             0.2s  COPY . .
+            5/5  run            10.2s  RUN go build -trimpath -o /out/app ./cmd/app
+          stage stage-1
+            1/2  cached                FROM docker.io/library/alpine:3.22
+            2/2  run             0.4s  COPY --from=build /out/app /usr/bin/app
+          cached steps are from localhost:5000/app/cache:mr-12
+          cache     mr-12        merged  localhost:5000/app/cache:mr-12
+          cache     branch-main  merged  localhost:5000/app/cache:branch-main
+          written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
+          written   cache: localhost:5000/app/cache:mr-12
+          moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+          time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
+        ");
+    }
+
+    #[test]
+    fn failed_step() {
+        assert_snapshot!(summary(&samples::failed_step(), PLAIN), @r"
+        layerlift: failed at [build 5/5] RUN go build -trimpath -o /out/app ./cmd/app, 3 of 7 steps cached, 1 run, 1 failed, 2 not reached, 6.1s (cache: localhost:5000/app/cache:branch-main)
+          stage build
+            1/5  cached                FROM docker.io/library/golang:1.26
+            2/5  cached                COPY go.mod go.sum ./
+            3/5  cached                RUN go mod download
+            4/5  run             0.2s  COPY . .
+            5/5  failed          4.5s  RUN go build -trimpath -o /out/app ./cmd/app
+          stage stage-1
+            1/2  not reached           FROM docker.io/library/alpine:3.22
+            2/2  not reached           COPY --from=build /out/app /usr/bin/app
+          cached steps are from localhost:5000/app/cache:branch-main
+          cache     branch-main  used  localhost:5000/app/cache:branch-main
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          time      6.1s in all, 0.3s before the engine started
+        ");
+    }
+
+    #[test]
+    fn fork_read_only_with_warnings() {
+        assert_snapshot!(summary(&samples::fork(), PLAIN), @r"
+        layerlift: 4 of 7 steps cached, 3 run, 14.2s (cache: localhost:5000/app/cache:branch-main)
+          stage build
+            1/5  cached                FROM docker.io/library/golang:1.26
+            2/5  cached                COPY go.mod go.sum ./
+            3/5  cached          2.6s  RUN go mod download
+            4/5  run             0.2s  COPY . .
+            5/5  run            10.2s  RUN go build -trimpath -o /out/app ./cmd/app
+          stage stage-1
+            1/2  cached                FROM docker.io/library/alpine:3.22
+            2/2  run             0.4s  COPY --from=build /out/app /usr/bin/app
+          cached steps are from localhost:5000/app/cache:branch-main
+          cache     pr-7         dropped: 503 Service Unavailable  localhost:5000/app/cache:pr-7
+          cache     branch-main  used                              localhost:5000/app/cache:branch-main
+          written   no cache: the pull request comes from someone/app
+          moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+          time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
+          warning   localhost:5000/app/cache:pr-7: 503 Service Unavailable after 3 attempts
+          warning   Dockerfile line 4: JSON arguments recommended for CMD
+        ");
+    }
+
+    #[test]
+    fn hostile_strings() {
+        assert_snapshot!(summary(&samples::hostile(), PLAIN), @r"
+        layerlift: failed at [::error::stage 5/5] RUN very-long very-long very-long very-long very-long very-…, 3 of 7 steps cached, 1 run, 1 failed, 2 not reached, 6.1s (cache: localhost:5000/app/cache:branch-main)
+          stage ::error::stage
+            1/5  cached                RUN echo a ::set-output name=digest::evil ::error::boo
+            2/5  cached                RUN section_start:1:x[collapsed=true] gone
+            3/5  cached                RUN echo '| </code><img src=x> `a` [x](http://evil) # #[group]'
+            4/5  run             0.2s  linux/arm64 COPY . .
+            5/5  failed          4.5s  RUN very-long very-long very-long very-long very-long very-long very…
+          stage stage-1
+            1/2  not reached           FROM docker.io/library/alpine:3.22
+            2/2  not reached           COPY --from=build /out/app /usr/bin/app
+          cached steps are from localhost:5000/app/cache:branch-main
+          cache     branch-main  dropped: ::warning::no  localhost:5000/app/cache:branch-main
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          time      6.1s in all, 0.3s before the engine started
+          warning   ::add-mask::x | <script>alert(1)</script>
+        ");
+    }
+
+    #[test]
+    fn a_huge_build_is_folded() {
+        assert_snapshot!(summary(&samples::huge(), PLAIN), @r"
+        layerlift: 48 of 50 steps cached, 2 run, 1.3s (cache: localhost:5000/app/cache:branch-main)
+          stage stage-0
+            1-29/50   cached                29 steps
+            30/50     run             1.5s  RUN step-30
+            31/50     run             1.5s  RUN step-31
+            32-50/50  cached                19 steps
+          cached steps are from localhost:5000/app/cache:branch-main
+          cache     branch-main  used  localhost:5000/app/cache:branch-main
+          written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          time      1.3s in all, 0.3s before the engine started
+        ");
+    }
+
+    #[test]
+    fn ends_without_steps() {
+        let mut outcome = samples::cold();
+        outcome.stages.clear();
+        outcome.status = BuildStatus::Interrupted;
+        assert_snapshot!(headline(&outcome), @"layerlift: interrupted, no steps, 1m05s (no cache to read)");
+        outcome.status = BuildStatus::Failed;
+        outcome.exit_code = 125;
+        outcome.strategy = "off".to_owned();
+        assert_snapshot!(headline(&outcome), @"layerlift: failed with exit code 125, no steps, 1m05s (cache: off)");
+    }
+
+    #[test]
+    fn colours_only_repeat_the_words() {
+        let colored = summary(&samples::failed_step(), Style { color: true, ..PLAIN });
+        let stripped: Vec<_> = colored.lines().map(clean).collect();
+        let plain: Vec<_> = summary(&samples::failed_step(), PLAIN).lines().map(clean).collect();
+        assert!(colored.contains("\u{1b}[31mfailed     \u{1b}[0m"), "{colored}");
+        assert_eq!(stripped, plain);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_from_outside_begins_a_line_or_escapes(text in "(::|##\\[|\u{1b}\\[|[\r\n]| |error|x)*") {
+            let outcome = samples::everywhere(&text);
+            for line in summary(&outcome, PLAIN).split('\n') {
+                prop_assert!(!line.trim_start().starts_with("::"), "{}", line);
+                prop_assert!(!line.contains("##[") && !line.chars().any(char::is_control), "{}", line);
+            }
+            let lines = summary(&outcome, PLAIN).lines().count();
+            prop_assert_eq!(lines, summary(&samples::everywhere("x"), PLAIN).lines().count());
+        }
+    }
+}
