@@ -1,0 +1,324 @@
+//! The spine: request, facts, plan, run, outcome, report.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::clock;
+use crate::base::process;
+use crate::engine::docker::Docker;
+use crate::engine::login::{Credential, Login};
+use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
+use crate::model::reference::{Digest, Reference};
+use crate::model::request::Request;
+use crate::model::settings::Settings;
+use crate::plan::chain::Finding;
+use crate::plan::retry;
+use crate::plan::steps::{self, Facts, Keep, Plan};
+use crate::registry::{Client, Source as CredentialSource};
+use crate::report::section::Sections;
+use crate::workflow::display::Display;
+use crate::workflow::engine_run::{self, Built, Runner};
+use crate::workflow::error::Error;
+use crate::workflow::keep::{self, Finished};
+use crate::workflow::source::{self, Source};
+use crate::workflow::world::World;
+use crate::workflow::{facts, prepare, tell};
+
+/// What the report gives as the exit code where the engine built and the image could not be pushed; see
+/// `cli::failure::ExitCode::REGISTRY`.
+const PUSH_FAILED: i32 = 74;
+
+/// Times that a push of the user's image is tried.
+const PUSH_TRIES: u32 = 3;
+
+/// What was decided, with what it was decided from.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The facts.
+    pub facts: Facts,
+    /// The plan.
+    pub plan: Plan,
+    source: Source,
+    client: Client,
+}
+
+/// Gathers facts and decides. `layerlift plan` ends here.
+pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> Result<Prepared, Error> {
+    let source = source::read(request, std::io::stdin().lock())?;
+    let client = facts::registry(world, settings)?;
+    let facts = facts::gather(world, request, settings, &source, &client).await?;
+    let plan = steps::plan(request, settings, &facts)?;
+    Ok(Prepared { facts, plan, source, client })
+}
+
+/// Builds. The outcome is reported already; what is left to the caller is the exit code.
+pub async fn build(world: &World, request: &Request, settings: &Settings) -> Result<Outcome, Error> {
+    let begun = Instant::now();
+    tell::check(world, settings)?;
+    let mut prepared = prepare(world, request, settings).await?;
+    let mut warnings = std::mem::take(&mut prepared.plan.warnings);
+    warnings.iter().for_each(|warning| world.printer.warning(warning));
+    let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
+    before(&mut prepared, &docker, &world.interrupts, &mut warnings).await;
+    let preparation = begun.elapsed();
+
+    let runner = Runner {
+        world,
+        engine: &prepared.facts.engine,
+        docker: &docker,
+        spooled: prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
+        to_stdout: request.writes_to_stdout(),
+    };
+    let mut sections = Sections::new(prepared.facts.pipeline.provider);
+    let built = run(request, &prepared.facts, &mut prepared.plan, runner, &mut sections, &mut warnings).await;
+    let mut outcome = Outcome {
+        status: BuildStatus::Failed,
+        exit_code: 0,
+        pipeline: prepared.facts.pipeline.clone(),
+        engine: prepared.facts.engine.clone(),
+        scope: prepared.facts.scopes.own.as_ref().map(ToString::to_string),
+        strategy: prepared.plan.strategy.to_string(),
+        cache_from: cache_from(&prepared.plan),
+        cache_to: cache_to(&prepared.plan.keep),
+        candidates: prepared.plan.chain.verdicts.clone(),
+        stages: Vec::new(),
+        digest: None,
+        tags: request.tags(),
+        traffic: crate::model::outcome::Traffic::default(),
+        duration: Duration::ZERO,
+        preparation,
+        cache_export: Duration::ZERO,
+        written: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut failure = None;
+    match built {
+        Err(process::Error::Interrupted { signal }) => {
+            outcome.status = BuildStatus::Interrupted;
+            outcome.exit_code = 128 + signal;
+        }
+        Err(other) => return Err(other.into()),
+        Ok(built) => {
+            outcome.exit_code = built.code;
+            outcome.stages = built.steps.stages(&labels(&prepared.facts));
+            outcome.traffic = built.steps.traffic();
+            outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
+            if built.code == 0 {
+                outcome.status = BuildStatus::Succeeded;
+                let done =
+                    after(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await;
+                failure = done.err();
+            }
+        }
+    }
+    if failure.is_some() {
+        outcome.status = BuildStatus::Failed;
+        outcome.exit_code = PUSH_FAILED;
+    }
+    outcome.traffic.asked = prepared.client.traffic().bytes_in;
+    outcome.warnings = warnings;
+    outcome.duration = begun.elapsed();
+    tell::outcome(world, request, settings, &outcome)?;
+    failure.map_or(Ok(outcome), Err)
+}
+
+/// A login for the engine's client, where there is one that its own configuration lacks: the CI job's token, or
+/// `DOCKER_AUTH_CONFIG`, which Docker clients before 28 do not read.
+async fn login(world: &World, prepared: &Prepared, warnings: &mut Vec<String>) -> Option<Login> {
+    let repository = &prepared.facts.cache_repo.as_ref().ok()?.repository;
+    let found = prepared.client.credential(repository).await.ok()??;
+    if !matches!(found.source, CredentialSource::CiJobToken | CredentialSource::DockerAuthConfig) {
+        return None;
+    }
+    let credential = Credential {
+        registry: repository.registry().to_owned(),
+        username: found.username,
+        secret: found.secret,
+    };
+    match Login::new(&world.environment, &[credential]) {
+        Ok(login) => Some(login),
+        Err(error) => {
+            warnings.push(format!("the engine gets no login of the CI job: {error}"));
+            None
+        }
+    }
+}
+
+/// Writes the merged ref and pulls stage images, as planned.
+async fn before(
+    prepared: &mut Prepared,
+    docker: &Docker,
+    interrupts: &process::Interrupts,
+    warnings: &mut Vec<String>,
+) {
+    let plan = &mut prepared.plan;
+    if let Some(put) = &plan.put
+        && let Err(error) = prepare::put(&prepared.client, put).await
+    {
+        warnings.push(format!("the merged cache was not written to {}: {error}", put.reference));
+        prepare::read_instead(&mut plan.build, &put.reference, put.otherwise.as_ref());
+        plan.chain.read.clone_from(&put.otherwise);
+    }
+    if !plan.pull.is_empty() {
+        warnings.extend(prepare::pull(docker, &plan.pull, &mut plan.build, interrupts).await);
+    }
+}
+
+/// The user's build, shown as it runs; once more where reading the cache made it fail, or a push may pass.
+///
+/// What made it fail is taken out of the plan, so that the builds of stage images do not meet it again.
+async fn run(
+    request: &Request,
+    facts: &Facts,
+    plan: &mut Plan,
+    runner: Runner<'_>,
+    sections: &mut Sections,
+    warnings: &mut Vec<String>,
+) -> Result<Built, process::Error> {
+    let engine = &facts.engine;
+    let description = format!("building with \"{}\" instance", engine.builder);
+    let printer = runner.world.printer;
+    let mut pushes = 1;
+    let mut number = 0;
+    loop {
+        number += 1;
+        let format = engine_run::format(engine);
+        let mut display = Display::of(request, format, description.clone(), runner.world);
+        let (is_log, is_quiet) = (display.is_log(), matches!(display, Display::Quiet));
+        if is_log {
+            printer.message(&sections.open(
+                &format!("layerlift_build_{number}"),
+                "layerlift: build",
+                clock::now(),
+            ));
+        }
+        let built = runner.run(&plan.build, &mut display).await;
+        display.finish(printer);
+        if is_log {
+            printer.message(&sections.close(clock::now()));
+        }
+        let built = built?;
+        if built.code == 0 {
+            return Ok(built);
+        }
+        let mut again = |warning: String| {
+            printer.warning(&warning);
+            warnings.push(warning);
+        };
+        if let Some(reference) = blamed(plan, facts, &built) {
+            again(format!("a layer behind {reference} could not be read; building once more without it"));
+            plan.forget_cache();
+        } else if retry::push_may_pass(&built.errors) && pushes < PUSH_TRIES {
+            again(format!("the image could not be pushed; trying again ({pushes} of {})", PUSH_TRIES - 1));
+            tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
+            pushes += 1;
+        } else {
+            // Quiet is about what goes well, as with `docker build -q`.
+            if is_quiet {
+                let said =
+                    built.errors.iter().map(|error| error.trim_end()).filter(|error| !error.is_empty());
+                said.for_each(|error| printer.message(&format!("{error}\n")));
+            }
+            return Ok(built);
+        }
+    }
+}
+
+/// The cache ref that made a build fail, if it was one.
+fn blamed(plan: &Plan, facts: &Facts, built: &Built) -> Option<Reference> {
+    let reference = plan.chain.read.as_ref()?;
+    let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
+    let blobs: BTreeSet<Digest> = facts
+        .candidates
+        .iter()
+        .filter_map(|candidate| match &candidate.finding {
+            Finding::Found(found) => Some(found.cache.blobs().map(|(digest, _)| digest.clone())),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    (reads && retry::cache_is_to_blame(&built.errors, reference, &blobs)).then(|| reference.clone())
+}
+
+/// After a build that succeeded: the image is pushed where the build could not, then the cache is kept.
+async fn after(
+    request: &Request,
+    prepared: &Prepared,
+    runner: Runner<'_>,
+    docker: &Arc<Docker>,
+    built: &Built,
+    outcome: &mut Outcome,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    for image in &prepared.plan.push {
+        let digest = push(image, docker, runner).await?;
+        outcome.digest = digest.map(|digest| digest.to_string()).or(outcome.digest.take());
+    }
+    if request.is_on("quiet")
+        && let Some(id) = &built.results.image_id
+    {
+        runner.world.printer.data(&format!("{id}\n"));
+    }
+    if request.pushes() {
+        let image = |tag: String| Written {
+            what: "image".to_owned(),
+            reference: tag,
+            digest: outcome.digest.clone(),
+        };
+        outcome.written = request.tags().into_iter().map(image).collect();
+    }
+    let begun = Instant::now();
+    let stages: Vec<StageOutcome> = outcome.stages.clone();
+    let (facts, source, client) = (&prepared.facts, &prepared.source, &prepared.client);
+    let imported = prepared.plan.chain.cache.as_ref();
+    let finished = Finished { stages: &stages, built, facts, imported, source, runner, docker, client };
+    let kept = keep::keep(&prepared.plan.keep, finished).await;
+    outcome.cache_export = begun.elapsed();
+    outcome.written.extend(kept.written);
+    kept.warnings.iter().for_each(|warning| runner.world.printer.warning(warning));
+    warnings.extend(kept.warnings);
+    Ok(())
+}
+
+/// Pushes the user's image. A failure is final only after some tries: it is what was asked for.
+async fn push(image: &str, docker: &Docker, runner: Runner<'_>) -> Result<Option<Digest>, Error> {
+    let printer = runner.world.printer;
+    let mut tries = 1;
+    loop {
+        let mut interrupts = runner.world.interrupts.clone();
+        match docker.push(image, &mut interrupts, |line| printer.bytes(line)).await {
+            Ok(digest) => return Ok(digest),
+            Err(error) if tries >= PUSH_TRIES => return Err(Error::Push(error)),
+            Err(crate::engine::docker::Error::Process(error)) => return Err(error.into()),
+            Err(error) => {
+                printer.warning(&format!("{error}; trying again ({tries} of {})", PUSH_TRIES - 1));
+                tokio::time::sleep(Duration::from_secs(u64::from(tries))).await;
+                tries += 1;
+            }
+        }
+    }
+}
+
+fn labels(facts: &Facts) -> Vec<String> {
+    facts.graph.iter().flat_map(|graph| graph.stages.iter().map(|stage| stage.label.clone())).collect()
+}
+
+fn cache_from(plan: &Plan) -> Vec<String> {
+    let folder =
+        plan.build.flags.iter().filter(|flag| flag.name == "cache-from").find_map(|flag| flag.value.text());
+    match (&plan.chain.read, plan.pull.as_slice()) {
+        (Some(reference), _) => vec![reference.to_string()],
+        (None, []) => folder.map(str::to_owned).into_iter().collect(),
+        (None, images) => images.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn cache_to(keep: &Keep) -> Option<String> {
+    match keep {
+        Keep::Nothing => None,
+        Keep::Export(reference) | Keep::Inline { merged: reference, .. } => Some(reference.to_string()),
+        Keep::Classic(stages) => stages.last().map(|stage| stage.reference.to_string()),
+        Keep::Folder { place, .. } => Some(place.display().to_string()),
+    }
+}

@@ -1,0 +1,172 @@
+//! One run of the engine: started, watched, read to its end.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Deserialize;
+
+use crate::base::process::{self, Command, Output};
+use crate::engine::command::{self, Collect};
+use crate::engine::docker::Docker;
+use crate::engine::progress::{Format, Reader, Steps};
+use crate::model::engine::{Engine, Frontend};
+use crate::model::event::Event;
+use crate::model::reference::Digest;
+use crate::plan::command::Build;
+use crate::workflow::display::Display;
+use crate::workflow::world::World;
+
+/// Messages of the client that are kept for judging a failure.
+const MOST_MESSAGES: usize = 200;
+
+/// What a metadata file may hold; provenance makes it large.
+const LARGEST_METADATA: u64 = 16 << 20;
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Built {
+    /// The engine's exit code.
+    pub code: i32,
+    /// What it did.
+    pub steps: Steps,
+    /// What went wrong, in its words: failed vertices, then the client's last messages.
+    pub errors: Vec<String>,
+    /// The image's id or digest, and what else the engine told about its results.
+    pub results: Results,
+}
+
+/// What the engine told about its results.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Results {
+    /// Digest of what was pushed or stored.
+    pub digest: Option<Digest>,
+    /// The image's id, as `docker build -q` prints it.
+    pub image_id: Option<String>,
+    /// Digest of the cache manifest that was exported.
+    pub cache_digest: Option<Digest>,
+}
+
+/// How the client of this engine speaks.
+pub fn format(engine: &Engine) -> Format {
+    match engine.frontend {
+        Frontend::Classic => Format::Classic,
+        _ if engine.has_raw_progress() => Format::RawJson,
+        _ => Format::Plain,
+    }
+}
+
+/// What a run needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Runner<'a> {
+    /// The surroundings.
+    pub world: &'a World,
+    /// What builds.
+    pub engine: &'a Engine,
+    /// Its client.
+    pub docker: &'a Docker,
+    /// Standard input, where a build reads it.
+    pub spooled: Option<&'a Path>,
+    /// Standard output is the build's result.
+    pub to_stdout: bool,
+}
+
+impl Runner<'_> {
+    /// Runs a build to its end.
+    pub async fn run(&self, build: &Build, display: &mut Display) -> Result<Built, process::Error> {
+        let files = tempfile::Builder::new()
+            .prefix("layerlift-")
+            .tempdir()
+            .map_err(|source| process::Error::Failed { program: "docker".to_owned(), source })?;
+        let named = |flag: &str, name: &str| -> PathBuf {
+            let given = build.flags.iter().rev().find(|it| it.name == flag).and_then(|it| it.value.text());
+            given.map_or_else(|| files.path().join(name), PathBuf::from)
+        };
+        let (metadata, image_id) = (named("metadata-file", "metadata.json"), named("iidfile", "id"));
+        let collect = Collect { metadata_file: Some(&metadata), iidfile: Some(&image_id) };
+        let command = command::build(self.engine, build, collect);
+        let command = self.docker.applied(command::with_input(command, build, self.spooled));
+        let (code, steps, messages) = self.watch(&command, display).await?;
+        let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
+        errors.extend(messages);
+        // After a failure, files that the user named still hold what an earlier build wrote.
+        let results = if code == 0 { Results::read(&metadata, &image_id) } else { Results::default() };
+        Ok(Built { code, steps, errors, results })
+    }
+
+    async fn watch(
+        &self,
+        command: &Command,
+        display: &mut Display,
+    ) -> Result<(i32, Steps, Vec<String>), process::Error> {
+        let begun = Instant::now();
+        let mut reader = Reader::new(format(self.engine));
+        let mut steps = Steps::default();
+        let mut messages: Vec<String> = Vec::new();
+        // The classic builder logs to standard output; every other one only writes results there.
+        let output = match (self.engine.frontend, self.to_stdout) {
+            (Frontend::Classic, false) => Output::Lines,
+            _ => Output::Inherited,
+        };
+        let mut interrupts = self.world.interrupts.clone();
+        let printer = self.world.printer;
+        let mut take = |events: &[Event]| {
+            for event in events {
+                steps.push(event);
+                if let Event::Line { text } = event {
+                    if messages.len() == MOST_MESSAGES {
+                        messages.remove(0);
+                    }
+                    messages.push(text.clone());
+                }
+            }
+        };
+        let status = process::stream(command, output, &mut interrupts, |stream, line| {
+            let events = reader.push(stream, line, begun.elapsed());
+            take(&events);
+            display.show(printer, stream, line, &events, begun.elapsed());
+        })
+        .await;
+        let rest = reader.finish(begun.elapsed());
+        take(&rest);
+        display.show(printer, process::Stream::Stderr, b"", &rest, begun.elapsed());
+        let status = status?;
+        // A client that a signal ended has no code; shells report 128 and the signal's number.
+        let code = status
+            .code()
+            .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+        Ok((code, steps, messages))
+    }
+}
+
+impl Results {
+    /// Reads the files that the client wrote; what is not there is not known.
+    fn read(metadata: &Path, image_id: &Path) -> Self {
+        #[derive(Deserialize, Default)]
+        struct Metadata {
+            #[serde(rename = "containerimage.digest")]
+            digest: Option<Digest>,
+            #[serde(rename = "containerimage.config.digest")]
+            config_digest: Option<String>,
+            #[serde(rename = "cache.manifest")]
+            cache: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Descriptor {
+            digest: Digest,
+        }
+        let small = std::fs::metadata(metadata).is_ok_and(|file| file.len() <= LARGEST_METADATA);
+        let bytes = if small { std::fs::read(metadata).unwrap_or_default() } else { Vec::new() };
+        let read: Metadata = serde_json::from_slice(&bytes).unwrap_or_default();
+        let id = std::fs::read_to_string(image_id).ok().map(|text| text.trim().to_owned());
+        // The graph driver store calls the image's id its digest; a digest of a manifest is something else.
+        let is_id = |digest: &Digest| id.as_deref() == Some(digest.as_str()) && read.config_digest.is_some();
+        Results {
+            digest: read.digest.clone().filter(|digest| !is_id(digest)),
+            image_id: id.or(read.config_digest.clone()).filter(|text| !text.is_empty()),
+            cache_digest: read
+                .cache
+                .and_then(|text| serde_json::from_str::<Descriptor>(&text).ok())
+                .map(|descriptor| descriptor.digest),
+        }
+    }
+}

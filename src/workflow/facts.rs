@@ -1,0 +1,278 @@
+//! Gathering facts: where we run, what builds, what the Dockerfile holds, which caches the registry has.
+//!
+//! Everything that waits, waits at the same time: the engine is probed while the registry is asked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::base::env::{self, Environment};
+use crate::dockerfile::{self, Dockerfile, Graph, Inputs};
+use crate::engine::probe::{self, Probe};
+use crate::model::engine::Frontend;
+use crate::model::platform::Platform;
+use crate::model::reference::Reference;
+use crate::model::request::{Context, Request};
+use crate::model::settings::{Settings, Strategy};
+use crate::pipeline;
+use crate::plan::cache_repo::{CacheRepo, cache_repo};
+use crate::plan::keys::{Image, Keys};
+use crate::plan::scope::{self, Chain, Scope};
+use crate::plan::steps::{self, Facts, Unnamed};
+use crate::registry::{Client, Options};
+use crate::workflow::error::Error;
+use crate::workflow::exposure;
+use crate::workflow::lookup::{self, Look, Named};
+use crate::workflow::source::{Source, Text};
+use crate::workflow::world::World;
+
+/// The registry client that these settings describe.
+pub fn registry(world: &World, settings: &Settings) -> Result<Client, Error> {
+    Ok(Client::new(Options {
+        insecure: settings.insecure_registries.clone(),
+        budget: settings.registry_timeout,
+        ..Options::new(&world.environment)
+    })?)
+}
+
+/// Gathers everything.
+pub async fn gather(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    source: &Source,
+    client: &Client,
+) -> Result<Facts, Error> {
+    let images = images(request)?;
+    let folder = match &request.context {
+        Context::Folder(folder) => folder.as_path(),
+        Context::Remote(_) | Context::Stdin => world.folder.as_path(),
+    };
+    let detected = pipeline::detect(&world.environment, folder).await;
+    let mut warnings: Vec<String> = detected.warnings.iter().map(ToString::to_string).collect();
+    let pipeline = detected.pipeline;
+    let scopes = scope::scopes(&pipeline, settings.scope.as_deref(), &settings.fallback);
+    let may_write = scope::may_write(&pipeline, settings.read_only);
+    let cache_repo =
+        cache_repo(settings.cache_repo.as_ref(), &pipeline, &images).map_err(|none| none.to_string());
+
+    let asked = platforms(request, world, &mut warnings);
+    let project = pipeline.project_folder.as_deref();
+    let keys_for = |platforms: &[Platform]| {
+        keys(request, source, project, &world.folder, platforms, cache_repo.as_ref().ok())
+    };
+    // The refs' names depend on the platform, which the engine tells; until then it is taken to be this machine's.
+    let guessed = if asked.is_empty() { vec![this_machine()] } else { asked.clone() };
+    let mut keys = keys_for(&guessed);
+    let buildx_flag = request.flags.iter().map(|flag| flag.name).find(|name| needs_buildx(name));
+    let wanted = Probe {
+        builder: request.last("builder").map(str::to_owned),
+        needs_buildx: buildx_flag.map(|flag| format!("--{flag}")),
+    };
+    // Nobody is asked for what will not be read.
+    let asks = asks_registry(request, settings);
+    let asked_for = |chain: Vec<Named>| if asks { chain } else { Vec::new() };
+    let chain = asked_for(caches(&cache_repo, &scopes, &keys));
+    let (engine, mut candidates) = tokio::join!(
+        probe::probe(&world.environment, &wanted),
+        lookup::candidates(client, chain, &guessed, Look::Caches),
+    );
+    let engine = engine?;
+    let platforms = if asked.is_empty() { vec![engine.platform.clone()] } else { asked };
+    if platforms != guessed {
+        keys = keys_for(&platforms);
+        let chain = asked_for(caches(&cache_repo, &scopes, &keys));
+        candidates = lookup::candidates(client, chain, &platforms, Look::Caches).await;
+    }
+    let (graph, unnamed) = match graph(request, source, &platforms, &engine.platform, &world.environment)? {
+        Ok((graph, unnamed)) => (Ok(graph), unnamed),
+        Err(reason) => (Err(reason), Unnamed { stages: Vec::new(), named: Ok(Vec::new()) }),
+    };
+    if engine.frontend == Frontend::Classic && matches!(settings.strategy, None | Some(Strategy::Classic)) {
+        let stages = asked_for(stages(&cache_repo, &scopes, &keys, graph.as_ref().ok()));
+        candidates = lookup::candidates(client, stages, &platforms, Look::Images).await;
+    }
+    let folder = nearest_folder(settings, &scopes, &keys);
+    Ok(Facts {
+        pipeline,
+        engine,
+        graph,
+        unnamed,
+        scopes,
+        may_write,
+        cache_repo,
+        keys,
+        platforms,
+        candidates,
+        folder,
+        exposed: exposure::exposed(request, settings, source, &world.folder),
+        warnings,
+    })
+}
+
+/// The images that the request names; each must be a reference.
+fn images(request: &Request) -> Result<Vec<Reference>, Error> {
+    let parse = |name: String| name.parse().map_err(|error| Error::Reference { place: "--tag", error });
+    request.tags().into_iter().map(parse).collect()
+}
+
+/// The platforms that were asked for, by flag or variable; none means the engine's own.
+fn platforms(request: &Request, world: &World, warnings: &mut Vec<String>) -> Vec<Platform> {
+    let mut names = request.platforms();
+    if names.is_empty() {
+        names.extend(world.environment.get(env::DOCKER_DEFAULT_PLATFORM));
+    }
+    let mut platforms = Vec::new();
+    for name in names {
+        match name.parse::<Platform>() {
+            Ok(platform) => platforms.push(platform),
+            // `local` and whatever the engine may know are its business.
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    platforms
+}
+
+fn this_machine() -> Platform {
+    Platform::new("linux", std::env::consts::ARCH, None)
+}
+
+/// How this build's refs are named: apart from those of other images of the same project.
+fn keys(
+    request: &Request,
+    source: &Source,
+    project: Option<&Path>,
+    working: &Path,
+    platforms: &[Platform],
+    repo: Option<&CacheRepo>,
+) -> Keys {
+    let relative = |path: &Path| -> String {
+        let whole = working.join(path);
+        let whole = whole.canonicalize().unwrap_or(whole);
+        let root = project.map(|root| root.canonicalize().unwrap_or_else(|_| root.to_path_buf()));
+        let inside = root.as_ref().and_then(|root| whole.strip_prefix(root).ok());
+        inside.unwrap_or(path).to_string_lossy().into_owned()
+    };
+    let (context, dockerfile) = match &request.context {
+        Context::Folder(folder) if source.name == "-" => (relative(folder), "-".to_owned()),
+        Context::Folder(folder) => (relative(folder), relative(Path::new(&source.name))),
+        Context::Remote(address) => (address.clone(), source.name.clone()),
+        Context::Stdin => ("-".to_owned(), source.name.clone()),
+    };
+    let image =
+        Image { dockerfile: &dockerfile, context: &context, target: request.last("target"), platforms };
+    Keys::new(repo.map_or("", |repo| repo.tag_prefix), &image)
+}
+
+fn asks_registry(request: &Request, settings: &Settings) -> bool {
+    let reads = !request.is_question() && !request.has("cache-from") && !request.is_on("no-cache");
+    reads && settings.strategy != Some(Strategy::Off)
+}
+
+fn needs_buildx(name: &str) -> bool {
+    use crate::model::flags::{Since, definition};
+    const DONE_WITHOUT: [&str; 7] = ["push", "load", "debug", "provenance", "sbom", "check", "builder"];
+    definition(name).is_some_and(|flag| flag.since == Since::Buildx) && !DONE_WITHOUT.contains(&name)
+}
+
+fn caches(repo: &Result<CacheRepo, String>, scopes: &Chain, keys: &Keys) -> Vec<Named> {
+    let named = |scope: &Scope| named(repo, scope, &keys.cache_tag(scope));
+    scopes.read.iter().filter_map(named).collect()
+}
+
+/// Every stage's image in every scope: the nearest scope first, and the target before what it stands on, because the
+/// classic builder takes the first match.
+fn stages(
+    repo: &Result<CacheRepo, String>,
+    scopes: &Chain,
+    keys: &Keys,
+    graph: Option<&Graph>,
+) -> Vec<Named> {
+    let labels: Vec<&str> = match graph {
+        Some(graph) => graph.stages.iter().rev().map(|stage| stage.label.as_str()).collect(),
+        None => vec!["target"],
+    };
+    let of_scope = |scope: &Scope| -> Vec<Named> {
+        labels
+            .iter()
+            .filter_map(|label| named(repo, scope, &keys.stage_tag(scope, &steps::classic_stage(label))))
+            .collect()
+    };
+    scopes.read.iter().flat_map(of_scope).collect()
+}
+
+fn named(repo: &Result<CacheRepo, String>, scope: &Scope, tag: &str) -> Option<Named> {
+    let reference = repo.as_ref().ok()?.repository.with_tag(tag).ok()?;
+    Some(Named { reference, scope: scope.to_string() })
+}
+
+/// What the target needs. A Dockerfile that cannot be looked at, or that another frontend reads, is unknown, which is no
+/// error.
+fn graph(
+    request: &Request,
+    source: &Source,
+    platforms: &[Platform],
+    build_platform: &Platform,
+    environment: &Environment,
+) -> Result<Result<(Graph, Unnamed), String>, Error> {
+    let bytes = match &source.dockerfile {
+        Text::Known(bytes) => bytes,
+        Text::Unknown(reason) => return Ok(Err(reason.clone())),
+    };
+    let text = || String::from_utf8_lossy(bytes).into_owned();
+    let dockerfile = match Dockerfile::parse(bytes) {
+        Ok(dockerfile) => dockerfile,
+        Err(error) if error.certain => {
+            return Err(Error::Dockerfile { name: source.name.clone(), text: text(), error: error.into() });
+        }
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    // As docker reads it: an argument without a value has that of the variable of its name.
+    let build_args: BTreeMap<String, Option<String>> = request
+        .build_args()
+        .map(|(name, value)| {
+            (name.to_owned(), value.or_else(|| environment.by_name(name)).map(str::to_owned))
+        })
+        .collect();
+    let contexts =
+        request.build_contexts().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let inputs = Inputs {
+        build_args,
+        target: request.last("target").map(str::to_owned),
+        platform: platforms.first().unwrap_or(build_platform).clone(),
+        build_platform: build_platform.clone(),
+        contexts,
+    };
+    match dockerfile::graph(&dockerfile, &inputs) {
+        Ok(graph) => {
+            let unnamed = unnamed(bytes, source, &dockerfile, &graph);
+            Ok(Ok((graph, unnamed)))
+        }
+        Err(error) if error.is_certain() => {
+            Err(Error::Graph { name: source.name.clone(), text: text(), error: error.into() })
+        }
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// The stages without a name that the target needs, and the Dockerfile that gives them one.
+fn unnamed(bytes: &[u8], source: &Source, dockerfile: &Dockerfile, graph: &Graph) -> Unnamed {
+    let nameless = |index: usize| index != graph.target && dockerfile.stages[index].name.is_none();
+    let stages = || graph.stages.iter().filter(|stage| nameless(stage.index));
+    // Line 0 is the file as a whole: a frontend of which nothing is known.
+    let unknown = stages().flat_map(|stage| &stage.opaque).find(|opaque| opaque.line == 0);
+    let named = if source.in_archive {
+        Err("its Dockerfile is in an archive on standard input".to_owned())
+    } else if let Some(opaque) = unknown {
+        Err(format!("what the Dockerfile means is not known: {}", opaque.what))
+    } else {
+        let indices: Vec<usize> = stages().map(|stage| stage.index).collect();
+        dockerfile::named(bytes, dockerfile, &indices).map_err(|taken| taken.to_string())
+    };
+    Unnamed { stages: stages().map(|stage| stage.label.clone()).collect(), named }
+}
+
+/// The folder of the nearest scope that has one, for the `local` strategy.
+fn nearest_folder(settings: &Settings, scopes: &Chain, keys: &Keys) -> Option<PathBuf> {
+    let mut folders = scopes.read.iter().map(|scope| settings.cache_dir.join(keys.cache_tag(scope)));
+    folders.find(|folder| folder.join("index.json").is_file())
+}
