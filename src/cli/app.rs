@@ -1,0 +1,178 @@
+//! The command line: subcommands and their arguments.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+use crate::cli::engine_flags::EngineFlags;
+use crate::cli::settings::SettingsArgs;
+
+/// Stands in front of `docker build` in CI and makes an empty runner build as if it had built before
+///
+/// Put `layerlift build` in the place of `docker build`, with the same flags. It finds out where it runs, what the
+/// engine can do and which caches the registry holds, gives the engine the one that fits, and keeps the cache of this
+/// branch for the next job. A cache problem never fails a build.
+#[derive(Debug, Parser)]
+#[command(name = "layerlift", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = EXIT_CODES)]
+pub struct App {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  2    the command line makes no sense
+  65   the Dockerfile has an error, or the target is not in it
+  66   a file or folder that was named is not there
+  69   no engine that could build
+  70   a mistake in layerlift
+  73   a file that was asked for cannot be written
+  74   the image could not be pushed, or the registry failed a command that only talks to it
+  75   the build succeeded with cache warnings, and --strict was given
+  78   the settings are invalid
+  130  interrupted (143: terminated)
+  any other code is the engine's own";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build an image, with the flags of `docker build`
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(BuildArgs),
+    /// Show what `build` would do and why, with the exact commands; runs nothing
+    Plan(PlanArgs),
+    /// Look at cache refs, and move them
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Check engine, registry, credentials, CI variables and settings
+    ///
+    /// Exits with 0 when nothing is a problem, else with 69 (engine), 74 (registry) or 78 (settings).
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completion {
+        /// bash, zsh, fish, elvish or powershell
+        shell: Shell,
+    },
+}
+
+const BUILD_EXAMPLES: &str = "Examples:
+  layerlift build -t $CI_REGISTRY_IMAGE:$CI_COMMIT_SHORT_SHA --push .
+  layerlift build -f docker/Dockerfile --target prod -t ghcr.io/me/app --push --report report.json .
+  layerlift build --strategy local --cache-dir .cache/layers -t app .";
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct BuildArgs {
+    /// Show the plan instead of building
+    #[arg(long, help_heading = "Settings of layerlift")]
+    pub dry_run: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The `docker build` line.
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct PlanArgs {
+    /// Form of the plan
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
+    pub format: Format,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The `docker build` line.
+    #[command(flatten)]
+    pub engine: EngineFlags,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs; the fields are versioned.
+    Json,
+}
+
+/// What can be done with cache refs.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List the cache refs of the cache repo
+    Ls(CacheListArgs),
+    /// Tell what an inline or registry cache holds: records, layers, sizes, age, platforms
+    Inspect(CacheInspectArgs),
+    /// Copy a scope's cache refs from the registry into an OCI-layout folder
+    ///
+    /// The scope is --scope, else the nearest of this pipeline's that has cache refs. What the folder has is not
+    /// fetched again.
+    Pull(CacheMoveArgs),
+    /// Copy a scope's cache refs from an OCI-layout folder into the cache repo
+    ///
+    /// The scope is --scope, else this pipeline's own. Where a build would write no cache (forks, tags, outside of CI
+    /// without --read-only=false), nothing is pushed.
+    Push(CacheMoveArgs),
+}
+
+/// Arguments of `cache ls`.
+#[derive(Debug, Args)]
+pub struct CacheListArgs {
+    /// Form of the list
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
+    pub format: Format,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Arguments of `cache inspect`.
+#[derive(Debug, Args)]
+pub struct CacheInspectArgs {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
+    pub format: Format,
+    /// An image with an inline cache, or a cache ref
+    pub reference: String,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Arguments of `cache pull` and `cache push`.
+#[derive(Debug, Args)]
+pub struct CacheMoveArgs {
+    /// The OCI-layout folder
+    pub folder: PathBuf,
+    /// Settings. `--scope` chooses the scope.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
+    pub format: Format,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        App::command().debug_assert();
+    }
+}

@@ -1,0 +1,233 @@
+//! `layerlift plan`: facts, decisions with their reasons, and the exact commands. Runs nothing and writes nothing.
+//!
+//! Keys of `--format json`:
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `version` | of this form; a key that is added raises it |
+//! | `facts.pipeline` | where this runs: `provider`, `trigger`, `default_branch`, `trust`, ... |
+//! | `facts.engine` | what builds: versions, `frontend`, `builder`, `driver`, `store`, ... |
+//! | `facts.platforms` | what is built for |
+//! | `facts.candidates` | the chain, the nearest first: `reference`, `scope`, `verdict` |
+//! | `facts.settings` | the settings that were given, each with the place that it came from |
+//! | `strategy` | how the cache travels |
+//! | `scope` | the scope of this build, or null |
+//! | `cache_from` | the one ref that is read, or null |
+//! | `decisions` | `topic`, `choice`, `reason`, in the order in which they were made |
+//! | `warnings` | what `build` would warn of before it starts |
+//! | `commands` | `command`, `purpose`, in the order in which they are run |
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::base::process::Command;
+use crate::cli::app::{Format, PlanArgs};
+use crate::cli::failure::Failure;
+use crate::engine::command::{self, Collect};
+use crate::model::engine::{Engine, Store};
+use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
+use crate::model::request::Request;
+use crate::model::settings::Settings;
+use crate::plan::command::Build;
+use crate::plan::steps::{Facts, Keep, Plan, StageImage};
+use crate::workflow::build::{self, Prepared};
+use crate::workflow::world::World;
+
+/// Version of the JSON form.
+const VERSION: u32 = 1;
+
+/// Runs it.
+pub async fn run(arguments: PlanArgs, world: &World) -> Result<u8, Failure> {
+    let settings = arguments.settings.resolve(&world.environment, &world.folder)?;
+    show(&arguments.engine.into_request(), &settings, arguments.format, world).await
+}
+
+/// Prints the plan of a request.
+pub async fn show(
+    request: &Request,
+    settings: &Settings,
+    format: Format,
+    world: &World,
+) -> Result<u8, Failure> {
+    let prepared = build::prepare(world, request, settings).await?;
+    let text = match format {
+        Format::Text => text(&prepared, settings),
+        Format::Json => format!("{:#}\n", as_json(&prepared, settings)),
+    };
+    world.printer.data(&text);
+    Ok(0)
+}
+
+/// How the Dockerfile with names is shown: it has no path until it is needed.
+const NAMED_DOCKERFILE: &str = "<Dockerfile with names>";
+
+/// What is run, in order, as one would type it, and what it is for.
+fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
+    let mut commands = Vec::new();
+    let mut run = |command: String, purpose: &str| commands.push((command, purpose.to_owned()));
+    let docker = |words: &[&str]| Command::new("docker", words.iter().copied()).to_string();
+    let shown = |build: &Build| command::build(&facts.engine, build, Collect::default()).to_string();
+    if let Some(put) = &plan.put {
+        let sources: Vec<String> = put.sources.iter().map(ToString::to_string).collect();
+        run(format!("(registry) put {} from {}", put.reference, sources.join(" + ")), "merge the chain");
+    }
+    for image in &plan.pull {
+        run(docker(&["pull", "--quiet", &image.to_string()]), "read the chain");
+    }
+    run(shown(&plan.build), "build");
+    for image in &plan.push {
+        run(docker(&["push", image]), "push the image");
+    }
+    match &plan.keep {
+        Keep::Nothing => {}
+        Keep::Export(reference) => {
+            run(format!("(registry) annotate {reference}"), "tell what made the cache");
+        }
+        Keep::Inline { stages, merged } => {
+            let names: Vec<String> = stages.iter().filter(|stage| stage.unnamed).map(named_as).collect();
+            if !names.is_empty() {
+                let names = names.join(", ");
+                run(
+                    format!("(file) {NAMED_DOCKERFILE}: a copy with {names}"),
+                    "give stages without a name one, for --target",
+                );
+            }
+            for stage in stages {
+                let build = &stage.build;
+                let build = if stage.unnamed { build.reading(NAMED_DOCKERFILE) } else { build.clone() };
+                run(shown(&build), &keep_purpose(stage));
+                if !build.pushes() {
+                    run(docker(&["push", &stage.reference.to_string()]), &keep_purpose(stage));
+                }
+            }
+            run(format!("(registry) put {merged} from the stage images"), "merge the stages");
+        }
+        Keep::Classic(stages) => {
+            for stage in stages {
+                let reference = stage.reference.to_string();
+                run(docker(&["tag", "<image of the stage>", &reference]), &keep_purpose(stage));
+                run(docker(&["push", &reference]), &keep_purpose(stage));
+            }
+        }
+        Keep::Folder { fresh, place } => run(
+            format!("(folder) {} takes the place of {}", fresh.display(), place.display()),
+            "keep only what this build used",
+        ),
+    }
+    commands
+}
+
+fn keep_purpose(stage: &StageImage) -> String {
+    format!("keep stage {}, if one of its steps ran", stage.label)
+}
+
+fn named_as(stage: &StageImage) -> String {
+    format!("`AS {}`", stage.label)
+}
+
+fn pipeline_line(pipeline: &Pipeline) -> String {
+    let provider = match pipeline.provider {
+        Provider::GitLab => "GitLab",
+        Provider::GitHub => "GitHub",
+        Provider::OtherCi => "CI",
+        Provider::Local => "no CI",
+    };
+    let into =
+        |target: &Option<String>| target.as_ref().map(|it| format!(" into `{it}`")).unwrap_or_default();
+    let trigger = match &pipeline.trigger {
+        Trigger::Branch { name } => format!("branch `{name}`"),
+        Trigger::Change { change: ChangeKind::MergeRequest, number, target } => {
+            format!("merge request {number}{}", into(target))
+        }
+        Trigger::Change { change: ChangeKind::PullRequest, number, target } => {
+            format!("pull request {number}{}", into(target))
+        }
+        Trigger::Tag { name } => format!("tag `{name}`"),
+        Trigger::Schedule { branch } => {
+            format!("a schedule{}", branch.as_ref().map(|it| format!(" on `{it}`")).unwrap_or_default())
+        }
+        Trigger::MergeQueue { target } => format!("a merge queue{}", into(target)),
+        Trigger::Unknown => "no branch is known".to_owned(),
+    };
+    let default = pipeline.default_branch.as_ref().map(|it| format!(", default branch `{it}`"));
+    let fork = match &pipeline.trust {
+        Trust::Fork { evidence } => format!(", a fork: {evidence}"),
+        Trust::Trusted | Trust::Unknown => String::new(),
+    };
+    format!("{provider}, {trigger}{}{fork}", default.unwrap_or_default())
+}
+
+fn engine_line(engine: &Engine) -> String {
+    let server = engine.server.map_or_else(|| "no engine".to_owned(), |version| format!("Docker {version}"));
+    let buildx = engine.buildx.map_or_else(|| "no buildx".to_owned(), |version| format!("buildx {version}"));
+    let store = match engine.store {
+        Store::Containerd => "containerd store",
+        Store::GraphDriver => "graph driver store",
+    };
+    let remote = engine.remote.as_ref().map(|address| format!(", at {address}")).unwrap_or_default();
+    format!("{server}, {buildx}, builder `{}`, {store}, {}{remote}", engine.builder, engine.platform)
+}
+
+/// A setting's flag: `LAYERLIFT_CACHE_REPO` is `--cache-repo`.
+fn setting_name(variable: &str) -> String {
+    let name = variable.trim_start_matches("LAYERLIFT_").to_ascii_lowercase().replace('_', "-");
+    format!("--{name}")
+}
+
+fn text(prepared: &Prepared, settings: &Settings) -> String {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
+    let mut out = String::new();
+    let mut line = |text: std::fmt::Arguments<'_>| {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{text}");
+    };
+    line(format_args!("facts"));
+    line(format_args!("  pipeline    {}", pipeline_line(&facts.pipeline)));
+    line(format_args!("  engine      {}", engine_line(&facts.engine)));
+    for candidate in &plan.chain.verdicts {
+        line(format_args!("  cache ref   {}\n{:14}({})", candidate.reference, "", candidate.verdict));
+    }
+    for (name, origin) in &settings.origins {
+        line(format_args!("  setting     {} by {origin}", setting_name(name)));
+    }
+    line(format_args!("\ndecisions"));
+    for decision in &plan.decisions {
+        line(format_args!("  {:<11} {}\n{:14}({})", decision.topic, decision.choice, "", decision.reason));
+    }
+    for warning in &plan.warnings {
+        line(format_args!("  warning     {warning}"));
+    }
+    line(format_args!("\ncommands"));
+    for (command, purpose) in commands(facts, plan) {
+        line(format_args!("  # {purpose}\n  {command}"));
+    }
+    line(format_args!(
+        "\n`build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built."
+    ));
+    out
+}
+
+fn as_json(prepared: &Prepared, settings: &Settings) -> Value {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
+    json!({
+        "version": VERSION,
+        "facts": {
+            "pipeline": facts.pipeline,
+            "engine": facts.engine,
+            "platforms": facts.platforms,
+            "candidates": plan.chain.verdicts,
+            "settings": settings.origins,
+        },
+        "strategy": plan.strategy,
+        "scope": facts.scopes.own,
+        "cache_from": plan.chain.read.as_ref().map(ToString::to_string),
+        "decisions": plan.decisions.iter().map(|decision| json!({
+            "topic": decision.topic, "choice": decision.choice, "reason": decision.reason,
+        })).collect::<Vec<_>>(),
+        "warnings": plan.warnings,
+        "commands": commands(facts, plan).into_iter().map(|(command, purpose)| json!({
+            "command": command, "purpose": purpose,
+        })).collect::<Vec<_>>(),
+    })
+}

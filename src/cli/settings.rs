@@ -1,0 +1,315 @@
+//! Settings: flag > `LAYERLIFT_*` variable > settings file > CI default > built-in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::base::env::{self, Environment, Variable};
+use crate::base::yaml;
+use crate::cli::failure::{ExitCode, Failure};
+use crate::model::reference::Repository;
+use crate::model::settings::{Origin, Settings, Strategy};
+
+/// The file that is read when no other is named.
+pub const FILE_NAME: &str = ".layerlift.yml";
+
+/// The file is a page of settings; a larger one is a mistake.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Settings as typed. Every flag has a variable and a key of the same name.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Settings of layerlift")]
+pub struct SettingsArgs {
+    /// Repository that holds the cache refs [default: the CI's registry, else the first -t]
+    #[arg(long, value_name = "REPOSITORY")]
+    cache_repo: Option<String>,
+    /// How the cache travels: auto, registry, inline, classic, local, off
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<String>,
+    /// Scope to write and to read first [default: found from CI: branch-main, mr-12, pr-7]
+    #[arg(long, value_name = "NAME")]
+    scope: Option<String>,
+    /// Scope to read after the chain's own; may be given several times
+    #[arg(long, value_name = "NAME")]
+    fallback: Vec<String>,
+    /// Never write a cache; `--read-only=false` writes outside of CI too
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    read_only: Option<bool>,
+    /// A cache problem fails the job
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strict: Option<bool>,
+    /// Store a pushed image in the engine as well
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    keep_image: Option<bool>,
+    /// Write the outcome as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Write the outcome as GitLab dotenv variables
+    #[arg(long, value_name = "FILE")]
+    dotenv: Option<PathBuf>,
+    /// Folder of the `local` strategy [default: .layerlift/cache]
+    #[arg(long, value_name = "FOLDER")]
+    cache_dir: Option<PathBuf>,
+    /// Longest time for one cache question to a registry [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    registry_timeout: Option<String>,
+    /// Registry to speak to over plain HTTP; may be given several times
+    #[arg(long, value_name = "HOST[:PORT]")]
+    insecure_registry: Vec<String>,
+    /// Settings file [default: .layerlift.yml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The settings file. Keys are the flags' names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct SettingsFile {
+    cache_repo: Option<String>,
+    strategy: Option<String>,
+    scope: Option<String>,
+    fallback: Option<Vec<String>>,
+    read_only: Option<bool>,
+    strict: Option<bool>,
+    keep_image: Option<bool>,
+    report: Option<PathBuf>,
+    dotenv: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
+    registry_timeout: Option<f64>,
+    insecure_registry: Option<Vec<String>>,
+}
+
+impl SettingsArgs {
+    /// Resolves every setting. `folder` is where the default settings file is looked for.
+    pub fn resolve(&self, environment: &Environment, folder: &Path) -> Result<Settings, Failure> {
+        let named = self.config.clone().or_else(|| environment.get(env::LAYERLIFT_CONFIG).map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| folder.join(FILE_NAME));
+        let file = read_file(&path, named.is_some())?;
+        let mut resolver = Resolver { environment, path, origins: BTreeMap::new() };
+        let defaults = Settings::default();
+        let strategy = match resolver.text(env::LAYERLIFT_STRATEGY, &self.strategy, &file.strategy) {
+            Some(text) => resolver.checked(env::LAYERLIFT_STRATEGY, parse_strategy(&text))?,
+            None => None,
+        };
+        let cache_repo = match resolver.text(env::LAYERLIFT_CACHE_REPO, &self.cache_repo, &file.cache_repo) {
+            Some(text) => {
+                let parsed = text.parse::<Repository>().map_err(|error| error.to_string());
+                Some(resolver.checked(env::LAYERLIFT_CACHE_REPO, parsed)?)
+            }
+            None => None,
+        };
+        let from_file = file.registry_timeout.map(|seconds| seconds.to_string());
+        let registry_timeout =
+            match resolver.text(env::LAYERLIFT_REGISTRY_TIMEOUT, &self.registry_timeout, &from_file) {
+                Some(text) => resolver.checked(env::LAYERLIFT_REGISTRY_TIMEOUT, parse_seconds(&text))?,
+                None => defaults.registry_timeout,
+            };
+        Ok(Settings {
+            cache_repo,
+            strategy,
+            registry_timeout,
+            scope: resolver.text(env::LAYERLIFT_SCOPE, &self.scope, &file.scope),
+            fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
+            read_only: resolver.switch(env::LAYERLIFT_READ_ONLY, self.read_only, file.read_only)?,
+            strict: resolver.switch(env::LAYERLIFT_STRICT, self.strict, file.strict)?.unwrap_or(false),
+            keep_image: resolver
+                .switch(env::LAYERLIFT_KEEP_IMAGE, self.keep_image, file.keep_image)?
+                .unwrap_or(false),
+            report: resolver.path(env::LAYERLIFT_REPORT, &self.report, &file.report),
+            dotenv: resolver.path(env::LAYERLIFT_DOTENV, &self.dotenv, &file.dotenv),
+            cache_dir: resolver
+                .path(env::LAYERLIFT_CACHE_DIR, &self.cache_dir, &file.cache_dir)
+                .unwrap_or(defaults.cache_dir),
+            insecure_registries: resolver.list(
+                env::LAYERLIFT_INSECURE_REGISTRY,
+                &self.insecure_registry,
+                file.insecure_registry,
+            ),
+            origins: resolver.origins,
+        })
+    }
+}
+
+/// Applies the precedence, and remembers where each value came from.
+struct Resolver<'a> {
+    environment: &'a Environment,
+    path: PathBuf,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Resolver<'_> {
+    fn pick<T>(&mut self, variable: Variable, candidates: [(Option<T>, Origin); 3]) -> Option<T> {
+        let (value, origin) =
+            candidates.into_iter().find_map(|(value, origin)| value.map(|value| (value, origin)))?;
+        self.origins.insert(variable.name, origin);
+        Some(value)
+    }
+
+    fn text(&mut self, variable: Variable, flag: &Option<String>, file: &Option<String>) -> Option<String> {
+        let of_environment = self.environment.get(variable).map(str::to_owned);
+        let path = self.path.clone();
+        self.pick(
+            variable,
+            [
+                (flag.clone(), Origin::Flag),
+                (of_environment, Origin::Variable(variable.name)),
+                (file.clone(), Origin::File(path)),
+            ],
+        )
+    }
+
+    fn path(
+        &mut self,
+        variable: Variable,
+        flag: &Option<PathBuf>,
+        file: &Option<PathBuf>,
+    ) -> Option<PathBuf> {
+        let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        self.text(variable, &text(flag), &text(file)).map(PathBuf::from)
+    }
+
+    fn list(&mut self, variable: Variable, flag: &[String], file: Option<Vec<String>>) -> Vec<String> {
+        let of_flag = (!flag.is_empty()).then(|| flag.join(","));
+        let text = self.text(variable, &of_flag, &file.map(|list| list.join(","))).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn switch(
+        &mut self,
+        variable: Variable,
+        flag: Option<bool>,
+        file: Option<bool>,
+    ) -> Result<Option<bool>, Failure> {
+        let text = |value: Option<bool>| value.map(|value| value.to_string());
+        match self.text(variable, &text(flag), &text(file)) {
+            Some(text) => self.checked(variable, parse_switch(&text)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Turns a value's error into a failure that names the flag, variable or file that it came from.
+    fn checked<T>(&self, variable: Variable, parsed: Result<T, String>) -> Result<T, Failure> {
+        parsed.map_err(|reason| {
+            let setting =
+                variable.name.trim_start_matches("LAYERLIFT_").to_ascii_lowercase().replace('_', "-");
+            let place = match self.origins.get(variable.name) {
+                Some(Origin::Flag) | None => format!("--{setting}"),
+                Some(Origin::File(path)) => format!("`{setting}` in {}", path.display()),
+                Some(other) => other.to_string(),
+            };
+            let code = match self.origins.get(variable.name) {
+                Some(Origin::Flag) => ExitCode::USAGE,
+                _ => ExitCode::CONFIG,
+            };
+            Failure::new(code, format!("{place}: {reason}"))
+        })
+    }
+}
+
+fn read_file(path: &Path, named: bool) -> Result<SettingsFile, Failure> {
+    let failed = |source: std::io::Error| {
+        Failure::new(ExitCode::CONFIG, format!("settings file {} cannot be read", path.display()))
+            .caused_by(&source)
+    };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+            return Ok(SettingsFile::default());
+        }
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if metadata.len() > LARGEST_FILE => {
+            let message = format!("settings file {} is larger than 1 MiB", path.display());
+            return Err(Failure::new(ExitCode::CONFIG, message));
+        }
+        Ok(_) => {}
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(SettingsFile::default());
+    }
+    yaml::parse(&text).map_err(|error| {
+        let message = format!("{}:{}:{}: {}", path.display(), error.line, error.column, error.message);
+        Failure::new(ExitCode::CONFIG, message)
+            .with_hint("the keys are the flags of `layerlift build --help`, without the dashes")
+    })
+}
+
+fn parse_strategy(text: &str) -> Result<Option<Strategy>, String> {
+    Ok(Some(match text {
+        "auto" => return Ok(None),
+        "registry" => Strategy::Registry,
+        "inline" => Strategy::Inline,
+        "classic" => Strategy::Classic,
+        "local" => Strategy::Local,
+        "off" => Strategy::Off,
+        _ => {
+            let known = "auto, registry, inline, classic, local, off";
+            return Err(format!("unknown strategy `{text}`: expected one of {known}"));
+        }
+    }))
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds =
+        text.trim_end_matches('s').parse::<f64>().ok().filter(|seconds| (0.1..=600.0).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("`{text}` is not a number of seconds from 0.1 to 600"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(
+        arguments: &SettingsArgs,
+        variables: &[(&str, &str)],
+        file: &str,
+    ) -> Result<Settings, Failure> {
+        let folder = tempfile::tempdir().expect("folder");
+        std::fs::write(folder.path().join(FILE_NAME), file).expect("written");
+        arguments.resolve(&variables.iter().copied().collect(), folder.path())
+    }
+
+    #[test]
+    fn flag_beats_variable_beats_file() {
+        let file = "strategy: local\nscope: of-file\nfallback: [a, b]\nregistry-timeout: 2\n";
+        let variables = [("LAYERLIFT_SCOPE", "of-variable"), ("LAYERLIFT_STRATEGY", "inline")];
+        let arguments = SettingsArgs { strategy: Some("off".into()), ..SettingsArgs::default() };
+        let settings = resolve(&arguments, &variables, file).expect("valid");
+        assert_eq!(settings.strategy, Some(Strategy::Off));
+        assert_eq!(settings.scope.as_deref(), Some("of-variable"));
+        assert_eq!(settings.fallback, ["a", "b"]);
+        assert_eq!(settings.registry_timeout, Duration::from_secs(2));
+        assert_eq!(settings.origins["LAYERLIFT_STRATEGY"], Origin::Flag);
+        assert_eq!(settings.origins["LAYERLIFT_SCOPE"], Origin::Variable("LAYERLIFT_SCOPE"));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_place() {
+        let message = |result: Result<Settings, Failure>| result.expect_err("invalid").to_string();
+        let none = SettingsArgs::default();
+        let error = message(resolve(&none, &[("LAYERLIFT_STRATEGY", "fast")], ""));
+        assert!(error.starts_with("LAYERLIFT_STRATEGY: unknown strategy `fast`"), "{error}");
+        let error = message(resolve(&none, &[], "strict: true\nstrategi: off\n"));
+        assert!(error.contains(".layerlift.yml:2:1: unknown field `strategi`"), "{error}");
+        let error = message(resolve(&none, &[], "cache-repo: a/b:tag\n"));
+        assert!(error.contains("`cache-repo` in "), "{error}");
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let arguments = SettingsArgs { config: Some("/nowhere/x.yml".into()), ..SettingsArgs::default() };
+        assert!(resolve(&arguments, &[], "").is_err());
+    }
+}
