@@ -1,0 +1,10 @@
+//! What the integration tests stand on: engines, registries, a faulty proxy, a project, and the binary itself.
+
+pub mod cli;
+pub mod engine;
+pub mod job;
+pub mod program;
+pub mod project;
+pub mod proxy;
+pub mod registry;
+pub mod token;
