@@ -1,1 +1,25 @@
+//! The integration tests: the real binary, on real engines, against a real registry (`tests/testbed`).
+//!
+//! They need `tests/testbed/setup`, which `tests/run` calls. Every test makes what it needs and removes it: an engine
+//! with empty state, a repository name of its own, a folder of its own.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests start programs and read the environment; the doors are src's"
+)]
+#![allow(clippy::unwrap_used, reason = "in a test a surprise is a failure")]
 
+mod architecture;
+mod auth;
+mod bad_input;
+mod commands;
+mod dockerfile_oracle;
+mod dockerfile_recorded;
+mod engines;
+mod failure;
+mod flags;
+mod plan;
+mod readme;
+mod registry;
+mod scenario;
+mod support;
+mod unnamed;

@@ -1,0 +1,383 @@
+//! `layerlift plan` as its reader meets it: facts, decisions with reasons, commands; and the JSON form's keys.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::cli::TestEnv;
+use crate::support::engine::{Engine, Kind};
+use crate::support::job::{self, Event};
+use crate::support::program::run;
+use crate::support::project::Project;
+use crate::support::registry::Registry;
+
+struct Scene {
+    registry: Registry,
+    project: Project,
+    test: TestEnv,
+    repository: String,
+    _engine: Engine,
+}
+
+impl Scene {
+    #[track_caller]
+    fn new(kind: Kind) -> Scene {
+        let registry = Registry::shared();
+        let repository = registry.unique("plan");
+        let engine = Engine::start(kind);
+        let test = TestEnv::new(&engine);
+        Scene { registry, project: Project::new(), test, repository, _engine: engine }
+    }
+
+    fn job(&mut self, event: Event<'_>) {
+        self.test.set_job(job::gitlab(&self.registry.reference(&self.repository), event));
+    }
+
+    fn image(&self) -> String {
+        self.registry.reference(&format!("{}/app:1", self.repository))
+    }
+
+    /// What `plan` prints, with what differs from run to run by its name.
+    #[track_caller]
+    fn plan(&self, arguments: &[&str]) -> String {
+        let image = self.image();
+        let mut all = vec!["plan", "--push", "-t", &image];
+        all.extend(arguments);
+        all.push(".");
+        let before = self.registry.tags(&self.repository);
+        let text = self.test.run(self.project.folder(), &all).ok().text();
+        assert_eq!(self.registry.tags(&self.repository), before, "a plan wrote");
+        assert_eq!(self.test.temporary_files(), [""; 0], "a temporary file was left");
+        let text = text.replace(&self.registry.reference(&self.repository), "registry/project");
+        text.replace(self.project.folder().to_str().unwrap(), "<project>")
+    }
+
+    #[track_caller]
+    fn build(&self) {
+        let image = self.image();
+        let build = self.test.build(&self.project, &["--push", "-t", &image]);
+        let _ = build.made(&self.registry, &image, &self.project);
+    }
+}
+
+#[test]
+fn of_a_new_engine() {
+    let mut scene = Scene::new(Kind::Docker28Containerd);
+    scene.job(Event::Branch("main"));
+    insta::assert_snapshot!(scene.plan(&[]), @"
+    facts
+      pipeline    GitLab, branch `main`, default branch `main`
+      engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
+      cache ref   registry/project/cache:branch-main
+                  (not found)
+
+    decisions
+      scope       branch-main
+                  (reads branch-main)
+      cache repo  registry/project/cache
+                  (below registry/project, which the CI system offers)
+      stages      tools, dependencies, build, final
+                  (what the target needs, in the Dockerfile's order)
+      strategy    registry
+                  (the builder can export its cache to a registry)
+      write       registry/project/cache:branch-main
+                  (the project's own code)
+      read        nothing
+                  (no cache ref of the chain can be used)
+      output      --push became --output type=image,push=true,store=false,unpack=false
+                  (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
+
+    commands
+      # build
+      docker buildx build --tag registry/project/app:1 --output 'type=image,push=true,store=false,unpack=false' --cache-to 'type=registry,ref=registry/project/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true' --progress rawjson .
+      # tell what made the cache
+      (registry) annotate registry/project/cache:branch-main
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+    scene.build();
+    scene.project.change_source("changed\n");
+    scene.job(Event::Request { number: 12, branch: "feature/x" });
+    insta::assert_snapshot!(scene.plan(&["--keep-image"]), @"
+    facts
+      pipeline    GitLab, merge request 12 into `main`, default branch `main`
+      engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
+      cache ref   registry/project/cache:mr-12
+                  (not found)
+      cache ref   registry/project/cache:branch-main
+                  (used)
+      setting     --keep-image by flag
+
+    decisions
+      scope       mr-12
+                  (reads mr-12, then branch-main)
+      cache repo  registry/project/cache
+                  (below registry/project, which the CI system offers)
+      stages      tools, dependencies, build, final
+                  (what the target needs, in the Dockerfile's order)
+      strategy    registry
+                  (the builder can export its cache to a registry)
+      write       registry/project/cache:mr-12
+                  (the project's own code)
+      read        registry/project/cache:branch-main
+                  (the only usable cache ref)
+
+    commands
+      # build
+      docker buildx build --push --tag registry/project/app:1 --cache-from 'type=registry,ref=registry/project/cache:branch-main' --cache-to 'type=registry,ref=registry/project/cache:mr-12,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true' --progress rawjson .
+      # tell what made the cache
+      (registry) annotate registry/project/cache:mr-12
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+    scene.build();
+    // Now there are two caches with something of their own.
+    insta::assert_snapshot!(scene.plan(&["--strategy", "inline"]), @"
+    facts
+      pipeline    GitLab, merge request 12 into `main`, default branch `main`
+      engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
+      cache ref   registry/project/cache:mr-12
+                  (merged)
+      cache ref   registry/project/cache:branch-main
+                  (merged)
+      setting     --strategy by flag
+
+    decisions
+      scope       mr-12
+                  (reads mr-12, then branch-main)
+      cache repo  registry/project/cache
+                  (below registry/project, which the CI system offers)
+      stages      tools, dependencies, build, final
+                  (what the target needs, in the Dockerfile's order)
+      strategy    inline
+                  (asked for)
+      write       registry/project/cache:mr-12
+                  (the project's own code)
+      read        registry/project/cache:mr-12
+                  (2 cache refs merged into one: BuildKit would race between them)
+      output      --push became --output type=image,push=true,store=false,unpack=false
+                  (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
+
+    commands
+      # merge the chain
+      (registry) put registry/project/cache:mr-12 from registry/project/cache:mr-12 + registry/project/cache:branch-main
+      # build
+      docker buildx build --tag registry/project/app:1 --output 'type=image,push=true,store=false,unpack=false' --cache-from 'type=registry,ref=registry/project/cache:mr-12' --progress rawjson .
+      # keep stage tools, if one of its steps ran
+      docker buildx build --target tools --tag registry/project/cache:mr-12--stage-tools --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
+      # keep stage dependencies, if one of its steps ran
+      docker buildx build --target dependencies --tag registry/project/cache:mr-12--stage-dependencies --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
+      # keep stage build, if one of its steps ran
+      docker buildx build --target build --tag registry/project/cache:mr-12--stage-build --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
+      # keep stage final, if one of its steps ran
+      docker buildx build --tag registry/project/cache:mr-12--stage-final --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
+      # merge the stages
+      (registry) put registry/project/cache:mr-12 from the stage images
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+    scene.job(Event::Fork { number: 13, branch: "main" });
+    insta::assert_snapshot!(scene.plan(&["--no-cache"]), @"
+    facts
+      pipeline    GitLab, merge request 13 into `main`, default branch `main`, a fork: the change comes from 2
+      engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
+
+    decisions
+      scope       mr-13
+                  (reads mr-13, then branch-main)
+      cache repo  registry/project/cache
+                  (below registry/project, which the CI system offers)
+      stages      tools, dependencies, build, final
+                  (what the target needs, in the Dockerfile's order)
+      strategy    registry
+                  (the builder can export its cache to a registry)
+      write       nothing
+                  (forks never write a cache: the change comes from 2)
+      read        nothing
+                  (--no-cache was given)
+      output      --push became --output type=image,push=true,store=false,unpack=false
+                  (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
+
+    commands
+      # build
+      docker buildx build --tag registry/project/app:1 --no-cache --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+}
+
+#[test]
+fn of_an_old_engine() {
+    let mut scene = Scene::new(Kind::Docker20);
+    scene.test.set("DOCKER_BUILDKIT", "1");
+    scene.job(Event::Branch("main"));
+    scene.project.write(
+        "Dockerfile",
+        "FROM busybox:latest\nRUN echo 1 > /x\nFROM busybox:latest AS final\nCOPY --from=0 /x /x\n",
+    );
+    insta::assert_snapshot!(scene.plan(&[]), @"
+    facts
+      pipeline    GitLab, branch `main`, default branch `main`
+      engine      Docker 20.10.24, no buildx, builder `default`, graph driver store, linux/amd64
+      cache ref   registry/project/cache:branch-main
+                  (not found)
+
+    decisions
+      scope       branch-main
+                  (reads branch-main)
+      cache repo  registry/project/cache
+                  (below registry/project, which the CI system offers)
+      stages      stage-0, final
+                  (what the target needs, in the Dockerfile's order)
+      strategy    inline
+                  (this engine's BuildKit exports no cache but the inline one)
+      write       registry/project/cache:branch-main
+                  (the project's own code)
+      read        nothing
+                  (no cache ref of the chain can be used)
+      output      --push became `docker push` after the build
+                  (the `docker build` of this engine cannot push)
+
+    commands
+      # build
+      DOCKER_BUILDKIT=1 docker build --tag registry/project/app:1 --progress plain .
+      # push the image
+      docker push registry/project/app:1
+      # give stages without a name one, for --target
+      (file) <Dockerfile with names>: a copy with `AS stage-0`
+      # keep stage stage-0, if one of its steps ran
+      DOCKER_BUILDKIT=1 docker build --target stage-0 --tag registry/project/cache:branch-main--stage-stage-0 --build-arg 'BUILDKIT_INLINE_CACHE=1' --file '<Dockerfile with names>' --progress plain .
+      # keep stage stage-0, if one of its steps ran
+      docker push registry/project/cache:branch-main--stage-stage-0
+      # keep stage final, if one of its steps ran
+      DOCKER_BUILDKIT=1 docker build --tag registry/project/cache:branch-main--stage-final --build-arg 'BUILDKIT_INLINE_CACHE=1' --progress plain .
+      # keep stage final, if one of its steps ran
+      docker push registry/project/cache:branch-main--stage-final
+      # merge the stages
+      (registry) put registry/project/cache:branch-main from the stage images
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+    scene.test.set("DOCKER_BUILDKIT", "0");
+    insta::assert_snapshot!(scene.plan(&[]), @"
+    facts
+      pipeline    GitLab, branch `main`, default branch `main`
+      engine      Docker 20.10.24, no buildx, builder `default`, graph driver store, linux/amd64
+      cache ref   registry/project/cache:branch-main--stage-classic-final-0b2baa7f
+                  (not found)
+      cache ref   registry/project/cache:branch-main--stage-classic-stage-0-9695cbbb
+                  (not found)
+
+    decisions
+      scope       branch-main
+                  (reads branch-main)
+      cache repo  registry/project/cache
+                  (below registry/project, which the CI system offers)
+      stages      stage-0, final
+                  (what the target needs, in the Dockerfile's order)
+      strategy    classic
+                  (the classic builder reads its cache from local images)
+      write       registry/project/cache:branch-main--stage-*
+                  (the project's own code)
+      read        nothing
+                  (no stage image of the chain can be used)
+      output      --push became `docker push` after the build
+                  (the `docker build` of this engine cannot push)
+
+    commands
+      # build
+      DOCKER_BUILDKIT=0 docker build --tag registry/project/app:1 .
+      # push the image
+      docker push registry/project/app:1
+      # keep stage stage-0, if one of its steps ran
+      docker tag '<image of the stage>' registry/project/cache:branch-main--stage-classic-stage-0-9695cbbb
+      # keep stage stage-0, if one of its steps ran
+      docker push registry/project/cache:branch-main--stage-classic-stage-0-9695cbbb
+      # keep stage final, if one of its steps ran
+      docker tag '<image of the stage>' registry/project/cache:branch-main--stage-classic-final-0b2baa7f
+      # keep stage final, if one of its steps ran
+      docker push registry/project/cache:branch-main--stage-classic-final-0b2baa7f
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+}
+
+#[test]
+fn a_dry_run_is_the_plan() {
+    let mut scene = Scene::new(Kind::Docker28Containerd);
+    scene.job(Event::Branch("main"));
+    let image = scene.image();
+    let line = ["--push", "-t", &image, "."];
+    let said = |start: &[&str]| scene.test.run(scene.project.folder(), &[start, &line].concat()).ok().text();
+    assert_eq!(said(&["build", "--dry-run"]), said(&["plan"]));
+    assert_eq!(scene.registry.tags(&scene.repository).len(), 0, "a dry run wrote");
+}
+
+#[test]
+fn the_keys_of_the_json_form() {
+    let mut scene = Scene::new(Kind::Docker28Containerd);
+    scene.job(Event::Branch("main"));
+    let text = scene.plan(&["--format", "json", "--registry-timeout", "5"]);
+    let plan: Value = serde_json::from_str(&text).unwrap();
+    let keys = |value: &Value| value.as_object().map(|it| it.keys().cloned().collect::<Vec<_>>().join(" "));
+    let shape = [
+        ("plan", keys(&plan)),
+        ("facts", keys(&plan["facts"])),
+        ("pipeline", keys(&plan["facts"]["pipeline"])),
+        ("engine", keys(&plan["facts"]["engine"])),
+        ("candidate", keys(&plan["facts"]["candidates"][0])),
+        ("decision", keys(&plan["decisions"][0])),
+        ("command", keys(&plan["commands"][0])),
+    ];
+    let shape: String =
+        shape.into_iter().map(|(name, keys)| format!("{name}: {}\n", keys.unwrap_or_default())).collect();
+    insta::assert_snapshot!(shape, @"
+    plan: cache_from commands decisions facts scope strategy version warnings
+    facts: candidates engine pipeline platforms settings
+    pipeline: commit default_branch image_repository project_folder provider trigger trust url
+    engine: builder buildkit buildx client driver frontend platform remote server store
+    candidate: reference scope verdict
+    decision: choice reason topic
+    command: command purpose
+    ");
+    assert_eq!(
+        (&plan["version"], &plan["strategy"], &plan["scope"]),
+        (&1.into(), &"registry".into(), &"branch-main".into())
+    );
+    assert_eq!(plan["cache_from"], Value::Null);
+    assert_eq!(plan["facts"]["settings"]["LAYERLIFT_REGISTRY_TIMEOUT"], "flag");
+}
+
+#[test]
+fn says_what_it_cannot_see() {
+    let scene = Scene::new(Kind::Docker28Containerd);
+    let archive = scene.test.path("context.tar.xz");
+    std::fs::write(&archive, b"\xfd7zXZ\0...").unwrap();
+    let mut command = scene.test.command(scene.project.folder(), &["plan", "-"]);
+    command.stdin(Stdio::from(std::fs::File::open(&archive).unwrap()));
+    insta::assert_snapshot!(run(&mut command).ok().text(), @"
+    facts
+      pipeline    no CI, branch `main`
+      engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
+
+    decisions
+      scope       branch-main
+                  (reads branch-main)
+      cache repo  none
+                  (no cache repository is set, the CI system offers none, and no image is named by `-t`)
+      stages      unknown
+                  (the Dockerfile is not known here: it is in an xz archive on standard input)
+      strategy    local
+                  (no cache repo is known)
+      read        nothing
+                  (no scope of the chain has a cache folder here)
+      write       nothing
+                  (not a CI job, and not told to write)
+
+    commands
+      # build
+      docker buildx build --progress rawjson -
+
+    `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
+    ");
+}
