@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -76,8 +76,11 @@ pub struct Client {
 pub(super) struct Shared {
     insecure: Vec<String>,
     certificates: PathBuf,
-    roots: RootCertStore,
-    ordinary: reqwest::Client,
+    root_files: Vec<PathBuf>,
+    /// Trust for all hosts. Reading a machine's roots takes longer than a registry's answer: only HTTPS waits for it.
+    ordinary: OnceLock<(RootCertStore, reqwest::Client)>,
+    /// For plain HTTP: what it would trust does not matter.
+    plain: reqwest::Client,
     /// Per host, the transport with the host's own certificates, or the ordinary one.
     transports: Mutex<HashMap<String, reqwest::Client>>,
     pub(super) keychain: Keychain,
@@ -88,14 +91,14 @@ pub(super) struct Shared {
 }
 
 impl Client {
-    /// Sets up a client. Fails where a file with roots cannot be used; connects to nothing yet.
+    /// Sets up a client. Connects to nothing and reads no roots yet.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let roots = tls::roots(&options.roots)?;
         let shared = Shared {
             insecure: options.insecure,
             certificates: options.certificates,
-            ordinary: build(&roots, &HostFiles::default())?,
-            roots,
+            root_files: options.roots,
+            ordinary: OnceLock::new(),
+            plain: build(&tls::bundled(), &HostFiles::default())?,
             transports: Mutex::default(),
             keychain: options.keychain,
             tokens: Tokens::default(),
@@ -132,17 +135,30 @@ impl Client {
 
     /// The transport for an address: the ordinary one, unless its host has certificates of its own.
     pub(super) fn transport(&self, url: &Url) -> Result<reqwest::Client, Error> {
+        if url.scheme() == "http" {
+            return Ok(self.shared.plain.clone());
+        }
         let name = origin_name(url);
         let mut transports = self.shared.transports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(transport) = transports.get(&name) {
             return Ok(transport.clone());
         }
         let transport = match HostFiles::find(&self.shared.certificates, &name) {
-            Some(files) => build(&self.shared.roots, &files)?,
-            None => self.shared.ordinary.clone(),
+            Some(files) => build(&self.ordinary()?.0, &files)?,
+            None => self.ordinary()?.1.clone(),
         };
         transports.insert(name, transport.clone());
         Ok(transport)
+    }
+
+    /// The roots, and the transport that trusts them. Fails where a file with roots cannot be used.
+    fn ordinary(&self) -> Result<&(RootCertStore, reqwest::Client), Error> {
+        if let Some(made) = self.shared.ordinary.get() {
+            return Ok(made);
+        }
+        let roots = tls::roots(&self.shared.root_files)?;
+        let transport = build(&roots, &HostFiles::default())?;
+        Ok(self.shared.ordinary.get_or_init(|| (roots, transport)))
     }
 }
 

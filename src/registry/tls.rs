@@ -62,10 +62,14 @@ pub(super) fn roots(files: &[PathBuf]) -> Result<RootCertStore, Error> {
     for file in files {
         store.add_parsable_certificates(certificates(file)?);
     }
-    if store.is_empty() {
-        store.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    }
-    Ok(store)
+    if store.is_empty() { Ok(bundled()) } else { Ok(store) }
+}
+
+/// Mozilla's roots as they were when this program was made. They are at hand without reading a file.
+pub(super) fn bundled() -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    store
 }
 
 /// The TLS settings for one host, or for all hosts without files of their own.
