@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::base::clock;
@@ -11,14 +12,16 @@ use crate::cachefmt::{self, Cache, IMPORT_LIMIT, Kind, Provenance};
 use crate::engine::docker::{self, Docker};
 use crate::model::outcome::{StageOutcome, StepStatus, Written};
 use crate::model::reference::Reference;
+use crate::model::request::Flag;
+use crate::plan::chain::Put;
 use crate::plan::command::Build;
 use crate::plan::steps::{Facts, Keep, StageImage};
 use crate::registry::{Client, Error};
 use crate::workflow::display::Display;
 use crate::workflow::engine_run::{Built, Runner};
-use crate::workflow::lookup;
 use crate::workflow::named::NamedDockerfile;
 use crate::workflow::source::Source;
+use crate::workflow::{lookup, prepare};
 
 /// What became of the cache.
 #[derive(Debug, Default)]
@@ -121,17 +124,13 @@ fn swap(fresh: &Path, place: &Path) -> std::io::Result<bool> {
     if !fresh.join("index.json").is_file() {
         return Ok(false);
     }
-    let old = place.with_extension("old");
-    for folder in [&old] {
-        match std::fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    match std::fs::rename(place, &old) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    let old = place.with_file_name(format!("{}.old", place.file_name().unwrap_or_default().display()));
+    let absent_is_fine = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    absent_is_fine(std::fs::remove_dir_all(&old))?;
+    absent_is_fine(std::fs::rename(place, &old))?;
     std::fs::rename(fresh, place)?;
     // A remainder costs space, not correctness.
     let _ = std::fs::remove_dir_all(&old);
@@ -160,12 +159,12 @@ async fn inline(stages: &[StageImage], merged: &Reference, finished: Finished<'_
     }
     let mut caches: Vec<Cache> = Vec::new();
     let platforms = &finished.facts.platforms;
-    for stage in stages {
-        let found = async {
-            let manifest = finished.client.get_manifest(&stage.reference).await?;
-            lookup::read(finished.client, repository, &manifest, platforms).await
-        };
-        match found.await {
+    let reads = stages.iter().map(|stage| async {
+        let manifest = finished.client.get_manifest(&stage.reference).await?;
+        lookup::read(finished.client, repository, &manifest, platforms).await
+    });
+    for found in join_all(reads).await {
+        match found {
             Ok(Ok(found)) => caches.push(found.cache),
             // A stage on which nothing depends may have no record that matches a layer; nothing is lost with it.
             Ok(Err(_)) | Err(Error::NotFound { .. }) => {}
@@ -185,9 +184,8 @@ async fn inline(stages: &[StageImage], merged: &Reference, finished: Finished<'_
     if is_current(finished.client, merged, &authored).await {
         return;
     }
-    let put =
-        crate::plan::chain::Put { reference: merged.clone(), authored, sources: Vec::new(), otherwise: None };
-    match crate::workflow::prepare::put(finished.client, &put).await {
+    let put = Put { reference: merged.clone(), authored, sources: Vec::new(), otherwise: None };
+    match prepare::put(finished.client, &put).await {
         Ok(()) => kept.wrote("cache", merged, Some(put.authored.manifest_digest.to_string())),
         Err(error) => kept.warn(merged, error),
     }
@@ -228,7 +226,7 @@ async fn unseen(stages: &[StageImage], merged: &Reference, finished: Finished<'_
     let Some(target) = stages.last() else { return };
     let mut build = target.build.clone();
     build.flags.retain(|flag| flag.name != "tag");
-    build.flags.push(crate::model::request::Flag::text("tag", merged.to_string()));
+    build.flags.push(Flag::text("tag", merged.to_string()));
     match make(finished.runner, &build).await {
         Ok(()) => push(finished.docker, merged, finished.runner, kept).await,
         Err(error) => kept.warn(merged, error),
