@@ -51,7 +51,7 @@ impl Scene {
         test.set_job(job::gitlab(&proxy.reference(&repository), Event::Branch("main")));
         test.set("LAYERLIFT_REGISTRY_TIMEOUT", "3");
         // Docker 20 itself tries for minutes to read a layer whose connection is reset.
-        let patience = if kind == Kind::Docker20 { 3 * LONGEST } else { LONGEST };
+        let patience = if kind == Kind::Docker20 { 5 * LONGEST } else { LONGEST };
         let mut scene =
             Scene { engine, registry, proxy, project: Project::new(), test, repository, patience };
         let cold = scene.build(&[]);
