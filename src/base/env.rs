@@ -102,7 +102,6 @@ variables! {
     // Docker, buildx and BuildKit.
     DOCKER_BUILDKIT = "`0` asks for the classic builder";
     DOCKER_HOST = "the engine's address";
-    DOCKER_CONTEXT = "the Docker context in use";
     DOCKER_CONFIG = "folder of the Docker configuration";
     DOCKER_AUTH_CONFIG = "registry credentials as JSON, in the form of Docker's config.json";
     DOCKER_CERT_PATH = "folder of the TLS files for the engine";

@@ -97,7 +97,7 @@ pub async fn read(
         Ok(kind) => kind,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let provenance = cachefmt::Provenance::read(&manifest.bytes).unwrap_or_default();
+    let provenance = provenance(manifest);
     let form = FoundForm::of(&kind);
     let found = |cache, platforms, config_size| Found {
         digest: manifest.digest.clone(),
@@ -162,7 +162,7 @@ pub async fn gone(
     Ok(stream::iter(asked).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await)
 }
 
-/// What a cache ref's annotations say, for `cache inspect`.
+/// What a cache ref's annotations say; nothing where there are none.
 pub fn provenance(manifest: &Manifest) -> Provenance {
     Provenance::read(&manifest.bytes).unwrap_or_default()
 }
