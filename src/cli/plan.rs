@@ -68,7 +68,7 @@ fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
     let mut run = |command: String, purpose: &str| commands.push((command, purpose.to_owned()));
     let docker = |words: &[&str]| Command::new("docker", words.iter().copied()).to_string();
     let shown = |build: &Build| command::build(&facts.engine, build, Collect::default()).to_string();
-    if let Some(put) = &plan.put {
+    if let Some(put) = &plan.chain.put {
         let sources: Vec<String> = put.sources.iter().map(ToString::to_string).collect();
         run(format!("(registry) put {} from {}", put.reference, sources.join(" + ")), "merge the chain");
     }

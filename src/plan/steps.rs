@@ -10,7 +10,7 @@ use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::cache_repo::CacheRepo;
-use crate::plan::chain::{self, Candidate, Put, Reader, Resolution};
+use crate::plan::chain::{self, Candidate, Reader, Resolution};
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
 use crate::plan::keys::Keys;
 use crate::plan::scope::Chain;
@@ -118,8 +118,6 @@ pub struct Plan {
     pub strategy: Strategy,
     /// What the chain came to.
     pub chain: Resolution,
-    /// A cache ref to be written before the build.
-    pub put: Option<Put>,
     /// Images to pull before the build (classic).
     pub pull: Vec<Reference>,
     /// The user's build.
@@ -195,13 +193,11 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
             folder.display()
         ));
     }
-    let put = chain.put.take();
     Ok(Plan {
         decisions,
         warnings,
         strategy,
         chain,
-        put,
         pull,
         build: rewritten.build,
         push: rewritten.push,

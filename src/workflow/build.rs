@@ -153,7 +153,7 @@ async fn before(
     warnings: &mut Vec<String>,
 ) {
     let plan = &mut prepared.plan;
-    if let Some(put) = &plan.put
+    if let Some(put) = &plan.chain.put
         && let Err(error) = prepare::put(&prepared.client, put).await
     {
         warnings.push(format!("the merged cache was not written to {}: {error}", put.reference));
