@@ -12,12 +12,15 @@ pub mod report;
 pub mod engine;
 pub mod registry;
 
+pub mod context;
 pub mod pipeline;
 
 pub mod plan;
 
 pub mod cachefmt;
+pub mod ciconfig;
 pub mod dockerfile;
+pub mod invocation;
 
 pub mod model;
 

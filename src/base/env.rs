@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// One variable that layerlift reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,9 @@ variables! {
     DOCKER_CONFIG = "folder of the Docker configuration";
     DOCKER_AUTH_CONFIG = "registry credentials as JSON, in the form of Docker's config.json";
     DOCKER_CERT_PATH = "folder of the TLS files for the engine";
-    DOCKER_TLS_VERIFY = "speak TLS to the engine";
+    DOCKER_TLS_VERIFY = "speak TLS to the engine, and check who answers";
+    DOCKER_TLS = "speak TLS to the engine";
+    DOCKER_CONTEXT = "the Docker context in use, unless DOCKER_HOST is set";
     DOCKER_DEFAULT_PLATFORM = "platform to build for when none is given";
     BUILDX_BUILDER = "the builder in use";
     BUILDX_CONFIG = "folder of buildx's state";
@@ -152,6 +155,20 @@ impl Environment {
             .is_some_and(|value| ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes)))
     }
 
+    /// The folder of Docker's configuration: `DOCKER_CONFIG`, or `.docker` in the user's folder.
+    pub fn docker_folder(&self) -> PathBuf {
+        match self.get(DOCKER_CONFIG) {
+            Some(folder) => folder.into(),
+            None => Path::new(self.get(HOME).unwrap_or("/root")).join(".docker"),
+        }
+    }
+
+    /// The file of a program on `PATH`, as a shell would take it.
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        let folders = self.get(PATH).into_iter().flat_map(std::env::split_paths);
+        folders.map(|folder| folder.join(name)).find(|file| is_executable(file))
+    }
+
     /// A variable that the user names, such as the one behind a `--build-arg NAME` without a value.
     pub fn by_name(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -161,6 +178,11 @@ impl Environment {
     pub fn names_with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
     }
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for Environment {

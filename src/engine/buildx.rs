@@ -9,9 +9,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::env::{self, Environment};
+use crate::base::env::Environment;
 use crate::base::process::{self, Command};
-use crate::engine::answers;
+use crate::engine::probe::answers;
 use crate::model::engine::Version;
 
 /// Where the Docker client looks for plugins besides the user's folder (cli, cli-plugins/manager).
@@ -32,20 +32,27 @@ pub struct Buildx {
 impl Buildx {
     /// Looks for the plugin where the Docker client does.
     pub fn find(environment: &Environment) -> Self {
-        let home = || environment.get(env::HOME).map(|home| Path::new(home).join(".docker"));
-        let user = environment.get(env::DOCKER_CONFIG).map(PathBuf::from).or_else(home);
-        let user = user.map(|folder| folder.join("cli-plugins"));
-        let folders = user.into_iter().chain(PLUGIN_FOLDERS.iter().map(PathBuf::from));
+        let user = environment.docker_folder().join("cli-plugins");
+        let folders = std::iter::once(user).chain(PLUGIN_FOLDERS.iter().map(PathBuf::from));
         Buildx { plugin: folders.map(|folder| folder.join("docker-buildx")).find(|file| file.is_file()) }
+    }
+
+    /// Whether the plugin's file was found.
+    pub fn is_found(&self) -> bool {
+        self.plugin.is_some()
     }
 
     /// As the Docker client runs it, so that it reads the same settings: `DOCKER_TLS_VERIFY`, contexts, the config file.
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let arguments = std::iter::once("buildx").chain(arguments);
+        self.direct(Command::new("docker", std::iter::once("buildx").chain(arguments)))
+    }
+
+    /// Makes of a `docker buildx ...` the plugin's own command.
+    pub fn direct(&self, command: Command) -> Command {
         match self.plugin.as_deref().and_then(Path::to_str) {
-            Some(plugin) => Command::new(plugin, arguments)
+            Some(plugin) => Command { program: plugin.to_owned(), ..command }
                 .with_variable("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", "docker"),
-            None => Command::new("docker", arguments),
+            None => command,
         }
     }
 

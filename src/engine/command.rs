@@ -81,7 +81,7 @@ mod tests {
 
     fn engine(server: Version, frontend: Frontend) -> Engine {
         Engine {
-            client: server,
+            client: Some(server),
             server: Some(server),
             buildx: (frontend == Frontend::Buildx).then_some(Version(0, 13, 1)),
             frontend,

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::base::env::{BUILDX_CONFIG, DOCKER_CONFIG, Environment, HOME};
+use crate::base::env::{BUILDX_CONFIG, Environment};
 use crate::base::process::Command;
 use crate::base::secret::Secret;
 
@@ -42,7 +42,9 @@ pub struct Login {
 impl Login {
     /// Makes the folder.
     pub fn new(environment: &Environment, credentials: &[Credential]) -> std::io::Result<Login> {
-        let own = docker_folder(environment);
+        // Links to it stand in another folder.
+        let own = environment.docker_folder();
+        let own = std::path::absolute(&own).unwrap_or(own);
         let folder = tempfile::Builder::new().prefix("layerlift-").tempdir()?;
         let mut config = read_config(&own)?;
         let auths = config.entry("auths").or_insert_with(|| json!({}));
@@ -74,16 +76,6 @@ impl Login {
             .with_variable("DOCKER_CONFIG", self.folder.path())
             .with_variable("BUILDX_CONFIG", &self.buildx)
     }
-}
-
-/// The user's Docker configuration folder.
-fn docker_folder(environment: &Environment) -> PathBuf {
-    let folder = match environment.get(DOCKER_CONFIG) {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(environment.get(HOME).unwrap_or("/root")).join(".docker"),
-    };
-    // Links to it stand in another folder.
-    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 fn read_config(folder: &Path) -> std::io::Result<Map<String, Value>> {

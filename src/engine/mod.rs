@@ -1,7 +1,6 @@
 //! Running builders: what they can do, the commands that make them do it, and what they say meanwhile.
 
-mod answers;
-mod buildx;
+pub mod buildx;
 pub mod command;
 pub mod docker;
 pub mod login;

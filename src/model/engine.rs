@@ -96,8 +96,8 @@ pub struct Generation(pub u32);
 /// What was found out about the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Engine {
-    /// The Docker client's version.
-    pub client: Version,
+    /// The Docker client's version, where it had to be asked.
+    pub client: Option<Version>,
     /// The engine's version; `None` where the builder needs no engine (a remote BuildKit).
     pub server: Option<Version>,
     /// buildx's version, where it is there.

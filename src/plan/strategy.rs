@@ -85,7 +85,7 @@ pub(crate) mod tests {
     /// An engine for tests: Docker's version, its store, the front.
     pub(crate) fn engine(server: Version, store: Store, frontend: Frontend) -> Engine {
         Engine {
-            client: server,
+            client: Some(server),
             server: Some(server),
             buildx: (frontend == Frontend::Buildx).then_some(Version(0, 29, 1)),
             frontend,

@@ -207,7 +207,8 @@ impl Keychain {
                 return Ok(Some(found));
             }
         }
-        let places = [(self.docker_config(), Source::DockerConfig), (self.podman_auth(), Source::Podman)];
+        let places =
+            [(Some(self.docker_config()), Source::DockerConfig), (self.podman_auth(), Source::Podman)];
         for (path, source) in places {
             let Some(file) = path.as_deref().map(read).transpose()?.flatten() else { continue };
             if let Some(found) = self.in_file(&file, repository, source).await? {
@@ -278,10 +279,8 @@ impl Keychain {
         }))
     }
 
-    fn docker_config(&self) -> Option<PathBuf> {
-        let folder = self.environment.get(env::DOCKER_CONFIG).map(PathBuf::from);
-        let folder = folder.or_else(|| Some(Path::new(self.environment.get(env::HOME)?).join(".docker")))?;
-        Some(folder.join("config.json"))
+    fn docker_config(&self) -> PathBuf {
+        self.environment.docker_folder().join("config.json")
     }
 
     fn podman_auth(&self) -> Option<PathBuf> {

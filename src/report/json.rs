@@ -72,8 +72,8 @@ struct PipelinePart<'a> {
 /// What built.
 #[derive(Debug, Serialize)]
 struct EnginePart<'a> {
-    /// Version of the Docker client.
-    client: String,
+    /// Version of the Docker client; null where it was not asked.
+    client: Option<String>,
     /// Version of the engine; null where the builder needs none.
     server: Option<String>,
     /// Version of buildx, where it is there.
@@ -237,7 +237,7 @@ impl<'a> PipelinePart<'a> {
 impl<'a> EnginePart<'a> {
     fn new(engine: &'a Engine) -> Self {
         EnginePart {
-            client: engine.client.to_string(),
+            client: engine.client.map(String::from),
             server: engine.server.map(String::from),
             buildx: engine.buildx.map(String::from),
             buildkit: engine.buildkit.map(String::from),

@@ -82,7 +82,7 @@ pub(crate) fn cold() -> Outcome {
             project_folder: None,
         },
         engine: Engine {
-            client: Version(28, 5, 2),
+            client: Some(Version(28, 5, 2)),
             server: Some(Version(28, 5, 2)),
             buildx: Some(Version(0, 29, 1)),
             frontend: Frontend::Buildx,

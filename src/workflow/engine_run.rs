@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use crate::base::process::{self, Command, Output};
+use crate::engine::buildx::Buildx;
 use crate::engine::command::{self, Collect};
 use crate::engine::docker::Docker;
 use crate::engine::progress::{Format, Reader, Steps};
@@ -84,6 +85,10 @@ impl Runner<'_> {
         let (metadata, image_id) = (named("metadata-file", "metadata.json"), named("iidfile", "id"));
         let collect = Collect { metadata_file: Some(&metadata), iidfile: Some(&image_id) };
         let command = command::build(self.engine, build, collect);
+        let command = match self.engine.frontend {
+            Frontend::Buildx => Buildx::find(&self.world.environment).direct(command),
+            Frontend::BuildKit | Frontend::Classic => command,
+        };
         let command = self.docker.applied(command::with_input(command, build, self.spooled));
         let (code, steps, messages) = self.watch(&command, display).await?;
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();

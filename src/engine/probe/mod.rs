@@ -1,7 +1,8 @@
 //! Finds out what builds here: the client, the engine, buildx, the builder in effect and its store.
 //!
-//! Three questions, asked at once: `docker version`, `buildx version` and `buildx inspect`. `docker info` is never asked,
-//! because it starts every plugin. The three take 83 ms on two idle cores (28.5.2, 2026-11-23).
+//! Where nothing points away from the default builder, the engine is asked itself ([`api`]) beside `buildx version`.
+//! Otherwise there are three questions, asked at once: `docker version`, `buildx version` and `buildx inspect`. `docker
+//! info` is never asked, because it starts every plugin.
 //!
 //! The builder is the one of `--builder`, of `BUILDX_BUILDER`, or buildx's current one, in this order. `DOCKER_BUILDKIT=0`
 //! means the classic builder, as it does to Docker, unless the request can be answered by buildx alone. Where Docker 20.10
@@ -10,13 +11,18 @@
 //! An engine behind `tcp://` that refuses the connection is asked again for [`PATIENCE`]: `docker:dind` starts beside the
 //! job and needs some seconds. A socket of this machine is not waited for.
 
+pub(super) mod answers;
+mod api;
+mod error;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::answers::{Builder, Trouble, Versions};
+pub use self::error::Error;
 use crate::base::env::{self, Environment};
 use crate::base::process::{self, Captured, Command};
-use crate::engine::answers::{self, Builder, Trouble, Versions};
 use crate::engine::buildx::Buildx;
 use crate::model::engine::{Driver, Engine, Frontend, Store, Version, buildkit_of_docker};
 use crate::model::platform::Platform;
@@ -44,122 +50,6 @@ pub struct Probe {
     pub needs_buildx: Option<String>,
 }
 
-/// Why there is nothing to build with.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No `docker` on `PATH`.
-    #[error("the Docker client is not installed")]
-    ClientMissing(#[source] process::Error),
-    /// The client could not be run to its end.
-    #[error("the Docker client gave no answer")]
-    Call(#[source] process::Error),
-    /// Nobody listens at the address.
-    #[error("no Docker engine answers at {address}: {said}")]
-    NotRunning {
-        /// Where it was looked for.
-        address: String,
-        /// The client's words.
-        said: String,
-    },
-    /// The address has a host that cannot be found.
-    #[error("the host of the Docker engine at {address} cannot be found: {said}")]
-    UnknownHost {
-        /// The engine's address.
-        address: String,
-        /// The client's words.
-        said: String,
-    },
-    /// The user may not use the socket.
-    #[error("the Docker engine at {address} may not be used by this user")]
-    Forbidden {
-        /// The engine's address.
-        address: String,
-    },
-    /// Client and engine do not agree on TLS.
-    #[error("the Docker engine at {address} cannot be reached over TLS as it is set up: {said}")]
-    Tls {
-        /// The engine's address.
-        address: String,
-        /// The client's words.
-        said: String,
-    },
-    /// The engine refused in another way, or the answer was none.
-    #[error("the Docker engine at {address} gave no usable answer: {said}")]
-    Unusable {
-        /// The engine's address.
-        address: String,
-        /// The client's words.
-        said: String,
-    },
-    /// An engine before [`OLDEST_ENGINE`].
-    #[error("the Docker engine is {server}; 18.09 is the oldest that can be used")]
-    TooOld {
-        /// Its version.
-        server: Version,
-    },
-    /// buildx is not there, and is needed.
-    #[error("{why} needs buildx, which the Docker client {client} does not have")]
-    NeedsBuildx {
-        /// What needs it.
-        why: String,
-        /// The client's version.
-        client: Version,
-    },
-    /// buildx has no builder of that name.
-    #[error("buildx has no builder `{name}`")]
-    UnknownBuilder {
-        /// The name that was asked for.
-        name: String,
-        /// Those that exist.
-        known: Vec<String>,
-    },
-    /// The builder cannot be used.
-    #[error("the builder cannot be used: {said}")]
-    Builder {
-        /// buildx's words.
-        said: String,
-    },
-}
-
-impl Error {
-    /// What to do about it, as a sentence or two.
-    pub fn hint(&self) -> Option<String> {
-        let text = match self {
-            Error::ClientMissing(_) => {
-                "run the job in an image that has the Docker client, such as `docker:cli`, or install it".to_owned()
-            }
-            Error::NotRunning { address, .. } | Error::UnknownHost { address, .. } if is_remote(address) => {
-                "is the job's service `docker:dind` there and running? DOCKER_HOST must name it: \
-                 tcp://docker:2376 with TLS (and DOCKER_TLS_VERIFY=1, DOCKER_CERT_PATH=/certs/client), \
-                 tcp://docker:2375 without (the service then needs DOCKER_TLS_CERTDIR=\"\")"
-                    .to_owned()
-            }
-            Error::NotRunning { .. } | Error::UnknownHost { .. } => {
-                "start the engine, or set DOCKER_HOST to the address of a running one (tcp://docker:2375 or \
-                 tcp://docker:2376 for a `docker:dind` service)"
-                    .to_owned()
-            }
-            Error::Forbidden { .. } => {
-                "run as root or as a member of the socket's group (usually `docker`)".to_owned()
-            }
-            Error::Tls { .. } => {
-                "port 2376 of `docker:dind` speaks TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH=/certs/client, and \
-                 share the volume /certs/client with the job; port 2375 does not: unset DOCKER_TLS_VERIFY"
-                    .to_owned()
-            }
-            Error::TooOld { .. } => "use a newer engine: `docker:28-dind`".to_owned(),
-            Error::NeedsBuildx { .. } => {
-                "install the plugin `docker-buildx` (it is part of the image `docker:cli`)".to_owned()
-            }
-            Error::UnknownBuilder { known, .. } if !known.is_empty() => {
-                format!("these exist: {}", known.join(", "))
-            }
-            _ => return None,
-        };
-        Some(text)
-    }
-}
-
 /// Finds out what builds here.
 pub async fn probe(environment: &Environment, request: &Probe) -> Result<Engine, Error> {
     let deadline = Instant::now() + PATIENCE;
@@ -178,21 +68,54 @@ fn waits_for(address: &str, deadline: Instant) -> bool {
 }
 
 async fn ask(environment: &Environment, request: &Probe) -> Result<Engine, Error> {
-    let version = Command::new("docker", ["version", "--format", "{{json .}}"]);
     let buildx = Buildx::find(environment);
     let wants_buildx = !asks_for_classic(environment) || reason_for_buildx(request).is_some();
-    let builder = async {
-        if wants_buildx {
-            {
-                let (version, inspected) = tokio::join!(buildx.version(LIMIT), async {
-                    let arguments = ["inspect", "--"].into_iter().chain(request.builder.as_deref());
-                    process::capture(&buildx.command(arguments), LIMIT).await
-                });
-                (version, Some(inspected))
-            }
-        } else {
-            (None, None)
+    if wants_buildx && request.builder.is_none() {
+        if let Some(found) = ask_engine(environment, &buildx).await {
+            return engine(environment, request, &found);
         }
+    }
+    ask_clients(environment, request, &buildx, wants_buildx).await
+}
+
+/// Asks the engine itself about its own builder, where that is the one in effect.
+async fn ask_engine(environment: &Environment, buildx: &Buildx) -> Option<Found> {
+    let address = api::address(environment).filter(|_| buildx.is_found())?;
+    environment.find_program("docker")?;
+    let (version, answer) = tokio::join!(buildx.version(LIMIT), api::ask(address));
+    let answer = answer?;
+    Some(Found {
+        versions: Versions { client: None, context: String::new(), server: Some(answer.server) },
+        buildx: Some(version?),
+        builder: Some(Builder {
+            name: "default".into(),
+            driver: Some(Driver::Docker),
+            has_snapshotter: answer.has_snapshotter,
+            buildkit: None,
+            platform: None,
+            error: None,
+        }),
+        address: address.into(),
+    })
+}
+
+/// Asks Docker's clients.
+async fn ask_clients(
+    environment: &Environment,
+    request: &Probe,
+    buildx: &Buildx,
+    wants_buildx: bool,
+) -> Result<Engine, Error> {
+    let version = Command::new("docker", ["version", "--format", "{{json .}}"]);
+    let builder = async {
+        if !wants_buildx {
+            return (None, None);
+        }
+        let (version, inspected) = tokio::join!(buildx.version(LIMIT), async {
+            let arguments = ["inspect", "--"].into_iter().chain(request.builder.as_deref());
+            process::capture(&buildx.command(arguments), LIMIT).await
+        });
+        (version, Some(inspected))
     };
     let (version, (buildx_version, inspected)) = tokio::join!(process::capture(&version, LIMIT), builder);
     let version = version.map_err(|source| match source {
@@ -218,7 +141,7 @@ async fn ask(environment: &Environment, request: &Probe) -> Result<Engine, Error
         return Err(unreachable(address, &version.stderr));
     };
     if let (Some(answer), None) = (&builder, &inspected) {
-        return Err(unknown_builder(&buildx, environment, request, answer).await);
+        return Err(unknown_builder(buildx, environment, request, answer).await);
     }
     engine(environment, request, &Found { versions, buildx: buildx_version, builder: inspected, address })
 }
@@ -275,7 +198,7 @@ fn engine(environment: &Environment, request: &Probe, found: &Found) -> Result<E
 fn frontend(
     environment: &Environment,
     request: &Probe,
-    client: Version,
+    client: Option<Version>,
     buildx: Option<Version>,
 ) -> Result<Frontend, Error> {
     let why = reason_for_buildx(request);
@@ -286,13 +209,13 @@ fn frontend(
         return Ok(Frontend::Buildx);
     }
     if let Some(why) = why {
-        return Err(Error::NeedsBuildx { why, client });
+        return Err(Error::NeedsBuildx { why });
     }
-    if client < CLIENT_OF_BUILDX {
+    if client < Some(CLIENT_OF_BUILDX) {
         return Ok(Frontend::BuildKit);
     }
     match environment.get(env::DOCKER_BUILDKIT) {
-        Some(value) => Err(Error::NeedsBuildx { why: format!("DOCKER_BUILDKIT={value}"), client }),
+        Some(value) => Err(Error::NeedsBuildx { why: format!("DOCKER_BUILDKIT={value}") }),
         None => Ok(Frontend::Classic),
     }
 }
@@ -370,7 +293,7 @@ mod tests {
     fn versions(client: Version, server: Option<Version>) -> Versions {
         let platform = Platform::new("linux", "amd64", None);
         let server = server.map(|version| answers::Server { version, platform });
-        Versions { client, context: "default".into(), server }
+        Versions { client: Some(client), context: "default".into(), server }
     }
 
     fn found(answer: &str, buildx: Option<Version>, builder: Option<&str>) -> Found {
@@ -382,19 +305,19 @@ mod tests {
         }
     }
 
-    const VERSION_20: &str = include_str!("samples/probe/version-20.json");
-    const VERSION_26: &str = include_str!("samples/probe/version-26c.json");
-    const VERSION_28: &str = include_str!("samples/probe/version-28c.json");
+    const VERSION_20: &str = include_str!("samples/version-20.json");
+    const VERSION_26: &str = include_str!("samples/version-26c.json");
+    const VERSION_28: &str = include_str!("samples/version-28c.json");
     const BUILDX_26: Version = Version(0, 13, 1);
     const BUILDX_28: Version = Version(0, 29, 1);
 
     #[test]
     fn makes_one_value_of_real_answers() {
         let inspect = |name: &str| match name {
-            "26g" => include_str!("samples/probe/inspect-26g.txt"),
-            "26c" => include_str!("samples/probe/inspect-26c.txt"),
-            "28g" => include_str!("samples/probe/inspect-28g.txt"),
-            _ => include_str!("samples/probe/inspect-28c.txt"),
+            "26g" => include_str!("samples/inspect-26g.txt"),
+            "26c" => include_str!("samples/inspect-26c.txt"),
+            "28g" => include_str!("samples/inspect-28g.txt"),
+            _ => include_str!("samples/inspect-28c.txt"),
         };
         let buildx = Frontend::Buildx;
         let (containerd, graph) = (Store::Containerd, Store::GraphDriver);
@@ -455,10 +378,10 @@ mod tests {
         for (name, variable, client, has_buildx, needs, expected) in cases {
             let environment: Environment = [("DOCKER_BUILDKIT", *variable)].into_iter().collect();
             let request = Probe { needs_buildx: needs.map(str::to_owned), ..Probe::default() };
-            let answer = frontend(&environment, &request, *client, has_buildx.then_some(BUILDX_28));
+            let answer = frontend(&environment, &request, Some(*client), has_buildx.then_some(BUILDX_28));
             let answer = answer.map_err(|error| error.to_string());
-            let expected = expected
-                .map_err(|why| format!("{why} needs buildx, which the Docker client {client} does not have"));
+            let expected =
+                expected.map_err(|why| format!("{why} needs buildx, which the Docker client does not have"));
             assert_eq!(answer, expected, "{name}");
         }
     }

@@ -10,8 +10,8 @@ use crate::model::platform::Platform;
 /// `docker version --format '{{json .}}'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
-    /// The client's version.
-    pub client: Version,
+    /// The client's version, where it was asked.
+    pub client: Option<Version>,
     /// The Docker context that the client uses; `default` whenever `DOCKER_HOST` is set.
     pub context: String,
     /// The engine, where one answered.
@@ -57,7 +57,7 @@ pub fn versions(stdout: &str) -> Option<Versions> {
         let platform = Platform::new(&server.os, &server.arch, None);
         Some(Server { version: server.version.parse().ok()?, platform })
     });
-    Some(Versions { client: raw.client.version.parse().ok()?, context: raw.client.context, server })
+    Some(Versions { client: Some(raw.client.version.parse().ok()?), context: raw.client.context, server })
 }
 
 /// Reads the answer of `buildx version`: `github.com/docker/buildx v0.29.1 <revision>`.
@@ -169,7 +169,7 @@ mod tests {
 
     macro_rules! sample {
         ($name:literal) => {
-            include_str!(concat!("samples/probe/", $name))
+            include_str!(concat!("samples/", $name))
         };
     }
 
@@ -184,11 +184,12 @@ mod tests {
         ];
         for (answer, version) in cases {
             let server = Server { version, platform: Platform::new("linux", "amd64", None) };
-            let expected = Versions { client: version, context: "default".into(), server: Some(server) };
+            let expected =
+                Versions { client: Some(version), context: "default".into(), server: Some(server) };
             assert_eq!(versions(answer), Some(expected));
         }
         let without = versions(r#"{"Client":{"Version":"28.5.2","Context":"x"},"Server":null}"#);
-        let expected = Versions { client: Version(28, 5, 2), context: "x".into(), server: None };
+        let expected = Versions { client: Some(Version(28, 5, 2)), context: "x".into(), server: None };
         assert_eq!(without, Some(expected));
         assert_eq!(versions("Cannot connect"), None);
     }
