@@ -4,67 +4,43 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::cli::TestEnv;
-use crate::support::engine::{Engine, Kind};
-use crate::support::job::{self, Event};
+use crate::support::engine::Kind;
+use crate::support::job::Event;
 use crate::support::program::run;
 use crate::support::project::Project;
-use crate::support::registry::Registry;
+use crate::support::scene::Scene;
 
-struct Scene {
-    registry: Registry,
-    project: Project,
-    test: TestEnv,
-    repository: String,
-    _engine: Engine,
+#[track_caller]
+fn scene(kind: Kind) -> Scene {
+    Scene::new(kind, "plan", Project::new())
 }
 
-impl Scene {
-    #[track_caller]
-    fn new(kind: Kind) -> Scene {
-        let registry = Registry::shared();
-        let repository = registry.unique("plan");
-        let engine = Engine::start(kind);
-        let test = TestEnv::new(&engine);
-        Scene { registry, project: Project::new(), test, repository, _engine: engine }
-    }
+/// What `plan` prints, with what differs from run to run by its name.
+#[track_caller]
+fn plan(scene: &Scene, arguments: &[&str]) -> String {
+    let image = scene.image("1");
+    let mut all = vec!["plan", "--push", "-t", &image];
+    all.extend(arguments);
+    all.push(".");
+    let before = scene.registry.tags(&scene.repository);
+    let text = scene.test.run(scene.project.folder(), &all).ok().text();
+    assert_eq!(scene.registry.tags(&scene.repository), before, "a plan wrote");
+    assert_eq!(scene.test.temporary_files(), [""; 0], "a temporary file was left");
+    let text = text.replace(&scene.registry.reference(&scene.repository), "registry/project");
+    text.replace(scene.project.folder().to_str().unwrap(), "<project>")
+}
 
-    fn job(&mut self, event: Event<'_>) {
-        self.test.set_job(job::gitlab(&self.registry.reference(&self.repository), event));
-    }
-
-    fn image(&self) -> String {
-        self.registry.reference(&format!("{}/app:1", self.repository))
-    }
-
-    /// What `plan` prints, with what differs from run to run by its name.
-    #[track_caller]
-    fn plan(&self, arguments: &[&str]) -> String {
-        let image = self.image();
-        let mut all = vec!["plan", "--push", "-t", &image];
-        all.extend(arguments);
-        all.push(".");
-        let before = self.registry.tags(&self.repository);
-        let text = self.test.run(self.project.folder(), &all).ok().text();
-        assert_eq!(self.registry.tags(&self.repository), before, "a plan wrote");
-        assert_eq!(self.test.temporary_files(), [""; 0], "a temporary file was left");
-        let text = text.replace(&self.registry.reference(&self.repository), "registry/project");
-        text.replace(self.project.folder().to_str().unwrap(), "<project>")
-    }
-
-    #[track_caller]
-    fn build(&self) {
-        let image = self.image();
-        let build = self.test.build(&self.project, &["--push", "-t", &image]);
-        let _ = build.made(&self.registry, &image, &self.project);
-    }
+#[track_caller]
+fn build(scene: &Scene) {
+    let image = scene.image("1");
+    let build = scene.test.build(&scene.project, &["--push", "-t", &image]);
+    let _ = build.made(&scene.registry, &image, &scene.project);
 }
 
 #[test]
 fn of_a_new_engine() {
-    let mut scene = Scene::new(Kind::Docker28Containerd);
-    scene.job(Event::Branch("main"));
-    insta::assert_snapshot!(scene.plan(&[]), @"
+    let mut scene = scene(Kind::Docker28Containerd);
+    insta::assert_snapshot!(plan(&scene, &[]), @"
     facts
       pipeline    GitLab, branch `main`, default branch `main`
       engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
@@ -95,10 +71,10 @@ fn of_a_new_engine() {
 
     `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
     ");
-    scene.build();
+    build(&scene);
     scene.project.change_source("changed\n");
-    scene.job(Event::Request { number: 12, branch: "feature/x" });
-    insta::assert_snapshot!(scene.plan(&["--keep-image"]), @"
+    scene.test.set_job(scene.gitlab(Event::Request { number: 12, branch: "feature/x" }));
+    insta::assert_snapshot!(plan(&scene, &["--keep-image"]), @"
     facts
       pipeline    GitLab, merge request 12 into `main`, default branch `main`
       engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
@@ -130,9 +106,9 @@ fn of_a_new_engine() {
 
     `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
     ");
-    scene.build();
+    build(&scene);
     // Now there are two caches with something of their own.
-    insta::assert_snapshot!(scene.plan(&["--strategy", "inline"]), @"
+    insta::assert_snapshot!(plan(&scene, &["--strategy", "inline"]), @"
     facts
       pipeline    GitLab, merge request 12 into `main`, default branch `main`
       engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
@@ -176,8 +152,8 @@ fn of_a_new_engine() {
 
     `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
     ");
-    scene.job(Event::Fork { number: 13, branch: "main" });
-    insta::assert_snapshot!(scene.plan(&["--no-cache"]), @"
+    scene.test.set_job(scene.gitlab(Event::Fork { number: 13, branch: "main" }));
+    insta::assert_snapshot!(plan(&scene, &["--no-cache"]), @"
     facts
       pipeline    GitLab, merge request 13 into `main`, default branch `main`, a fork: the change comes from 2
       engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
@@ -208,14 +184,13 @@ fn of_a_new_engine() {
 
 #[test]
 fn of_an_old_engine() {
-    let mut scene = Scene::new(Kind::Docker20);
+    let mut scene = scene(Kind::Docker20);
     scene.test.set("DOCKER_BUILDKIT", "1");
-    scene.job(Event::Branch("main"));
     scene.project.write(
         "Dockerfile",
         "FROM busybox:latest\nRUN echo 1 > /x\nFROM busybox:latest AS final\nCOPY --from=0 /x /x\n",
     );
-    insta::assert_snapshot!(scene.plan(&[]), @"
+    insta::assert_snapshot!(plan(&scene, &[]), @"
     facts
       pipeline    GitLab, branch `main`, default branch `main`
       engine      Docker 20.10.24, no buildx, builder `default`, graph driver store, linux/amd64
@@ -259,7 +234,7 @@ fn of_an_old_engine() {
     `build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built.
     ");
     scene.test.set("DOCKER_BUILDKIT", "0");
-    insta::assert_snapshot!(scene.plan(&[]), @"
+    insta::assert_snapshot!(plan(&scene, &[]), @"
     facts
       pipeline    GitLab, branch `main`, default branch `main`
       engine      Docker 20.10.24, no buildx, builder `default`, graph driver store, linux/amd64
@@ -304,9 +279,8 @@ fn of_an_old_engine() {
 
 #[test]
 fn a_dry_run_is_the_plan() {
-    let mut scene = Scene::new(Kind::Docker28Containerd);
-    scene.job(Event::Branch("main"));
-    let image = scene.image();
+    let scene = scene(Kind::Docker28Containerd);
+    let image = scene.image("1");
     let line = ["--push", "-t", &image, "."];
     let said = |start: &[&str]| scene.test.run(scene.project.folder(), &[start, &line].concat()).ok().text();
     assert_eq!(said(&["build", "--dry-run"]), said(&["plan"]));
@@ -315,9 +289,8 @@ fn a_dry_run_is_the_plan() {
 
 #[test]
 fn the_keys_of_the_json_form() {
-    let mut scene = Scene::new(Kind::Docker28Containerd);
-    scene.job(Event::Branch("main"));
-    let text = scene.plan(&["--format", "json", "--registry-timeout", "5"]);
+    let scene = scene(Kind::Docker28Containerd);
+    let text = plan(&scene, &["--format", "json", "--registry-timeout", "5"]);
     let plan: Value = serde_json::from_str(&text).unwrap();
     let keys = |value: &Value| value.as_object().map(|it| it.keys().cloned().collect::<Vec<_>>().join(" "));
     let shape = [
@@ -350,7 +323,8 @@ fn the_keys_of_the_json_form() {
 
 #[test]
 fn says_what_it_cannot_see() {
-    let scene = Scene::new(Kind::Docker28Containerd);
+    let mut scene = scene(Kind::Docker28Containerd);
+    scene.test.set_job(Vec::new());
     let archive = scene.test.path("context.tar.xz");
     std::fs::write(&archive, b"\xfd7zXZ\0...").unwrap();
     let mut command = scene.test.command(scene.project.folder(), &["plan", "-"]);

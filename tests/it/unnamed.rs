@@ -2,12 +2,11 @@
 
 use std::process::Stdio;
 
-use crate::support::cli::{Build, TestEnv};
-use crate::support::engine::{Engine, Kind};
-use crate::support::job::{self, Event};
+use crate::support::cli::Build;
+use crate::support::engine::Kind;
 use crate::support::program::Finished;
 use crate::support::project::Project;
-use crate::support::registry::Registry;
+use crate::support::scene::Scene;
 
 /// Two stages that are only known by their number, spelt so that a name is not easily put there.
 const DOCKERFILE: &str = "\
@@ -41,65 +40,39 @@ fn dockerfile(kind: Kind) -> String {
     }
 }
 
-struct Scene {
-    engine: Engine,
-    registry: Registry,
-    project: Project,
-    test: TestEnv,
-    repository: String,
+#[track_caller]
+fn scene(kind: Kind) -> Scene {
+    Scene::new(kind, "unnamed", Project::with_dockerfile(&dockerfile(kind)))
 }
 
-impl Scene {
-    #[track_caller]
-    fn new(kind: Kind) -> Scene {
-        let registry = Registry::shared();
-        let repository = registry.unique("unnamed");
-        let engine = Engine::start(kind);
-        let mut test = TestEnv::new(&engine);
-        test.set("DOCKER_BUILDKIT", "1");
-        test.set_job(job::gitlab(&registry.reference(&repository), Event::Branch("main")));
-        Scene { engine, registry, project: Project::with_dockerfile(&dockerfile(kind)), test, repository }
-    }
-
-    #[track_caller]
-    fn reset(&mut self) {
-        self.engine.reset();
-        self.test.use_engine(&self.engine);
-    }
-
-    fn image(&self, tag: &str) -> String {
-        self.registry.reference(&format!("{}/app:{tag}", self.repository))
-    }
-
-    /// Builds, pushes and checks the image; gives the build and the number that the first stage made.
-    #[track_caller]
-    fn build(&self, tag: &str, arguments: &[&str]) -> (Build, String) {
-        let image = self.image(tag);
-        let mut all = vec!["--push", "-t", &image];
-        all.extend(arguments);
-        let build = self.test.build(&self.project, &all).made(&self.registry, &image, &self.project);
-        assert_eq!(build.warnings(), "", "{build}");
-        assert_eq!(self.test.temporary_files(), [""; 0], "a temporary file was left\n{build}");
-        (build, self.registry.file(&image, "app/tools.stamp"))
-    }
+/// Builds, pushes and checks the image; gives the build and the number that the first stage made.
+#[track_caller]
+fn build(scene: &Scene, tag: &str, arguments: &[&str]) -> (Build, String) {
+    let image = scene.image(tag);
+    let mut all = vec!["--push", "-t", &image];
+    all.extend(arguments);
+    let build = scene.test.build(&scene.project, &all).made(&scene.registry, &image, &scene.project);
+    assert_eq!(build.warnings(), "", "{build}");
+    assert_eq!(scene.test.temporary_files(), [""; 0], "a temporary file was left\n{build}");
+    (build, scene.registry.file(&image, "app/tools.stamp"))
 }
 
 fn stages_are_kept(kind: Kind) {
-    let mut scene = Scene::new(kind);
-    let (cold, first) = scene.build("1", &[]);
+    let mut scene = scene(kind);
+    let (cold, first) = build(&scene, "1", &[]);
     assert_eq!(cold.report["cache"]["strategy"], "inline", "{cold}");
     let tags = scene.registry.tags(&scene.repository);
     let kept = |label: &str| tags.keys().any(|tag| tag.ends_with(&format!(":branch-main--stage-{label}")));
     assert!(["stage-0", "stage-1", "final"].into_iter().all(kept), "{tags:#?}\n{cold}");
 
     scene.reset();
-    let (unchanged, second) = scene.build("2", &[]);
+    let (unchanged, second) = build(&scene, "2", &[]);
     assert_eq!(unchanged.executed(), [], "{unchanged}");
     assert_eq!(second, first);
 
     scene.reset();
     scene.project.change_source("changed\n");
-    let (changed, third) = scene.build("3", &[]);
+    let (changed, third) = build(&scene, "3", &[]);
     let executed = changed.executed();
     assert!(executed.iter().all(|(stage, _)| stage != "stage-0"), "{changed}");
     assert!(executed.iter().any(|(stage, what)| stage == "stage-1" && what.starts_with("RUN")), "{changed}");
@@ -120,15 +93,15 @@ fn stages_are_kept_by_docker_28() {
 /// or nothing would be hit.
 #[test]
 fn a_dockerfile_of_another_name_keeps_its_dockerignore() {
-    let mut scene = Scene::new(Kind::Docker28Graph);
+    let mut scene = scene(Kind::Docker28Graph);
     let text = dockerfile(Kind::Docker28Graph).replace("COPY src/ /build/src/", "COPY . /build/");
     scene.project.write("docker/app.Dockerfile", &text);
     scene.project.write("docker/app.Dockerfile.dockerignore", "docker\nnoise\n");
     scene.project.write("noise", "1");
-    let (_, first) = scene.build("1", &["-f", "docker/app.Dockerfile"]);
+    let (_, first) = build(&scene, "1", &["-f", "docker/app.Dockerfile"]);
     scene.reset();
     scene.project.write("noise", "2");
-    let (unchanged, second) = scene.build("2", &["-f", "docker/app.Dockerfile"]);
+    let (unchanged, second) = build(&scene, "2", &["-f", "docker/app.Dockerfile"]);
     assert_eq!(unchanged.executed(), [], "{unchanged}");
     assert_eq!(second, first);
 }
@@ -145,7 +118,7 @@ fn fed(scene: &Scene, arguments: &[&str], input: &[u8]) -> Finished {
 
 #[test]
 fn a_dockerfile_on_standard_input_is_replaced_there() {
-    let mut scene = Scene::new(Kind::Docker28Graph);
+    let mut scene = scene(Kind::Docker28Graph);
     let text = dockerfile(scene.engine.kind);
     let mut stamps = Vec::new();
     for tag in ["1", "2"] {
@@ -171,7 +144,7 @@ fn a_dockerfile_on_standard_input_is_replaced_there() {
 
 #[test]
 fn in_an_archive_they_are_left_out_and_that_is_said() {
-    let scene = Scene::new(Kind::Docker28Graph);
+    let scene = scene(Kind::Docker28Graph);
     let archive = crate::support::program::run(std::process::Command::new("tar").args([
         "-C",
         scene.project.folder().to_str().unwrap(),

@@ -70,10 +70,11 @@ fn waits_for(address: &str, deadline: Instant) -> bool {
 async fn ask(environment: &Environment, request: &Probe) -> Result<Engine, Error> {
     let buildx = Buildx::find(environment);
     let wants_buildx = !asks_for_classic(environment) || reason_for_buildx(request).is_some();
-    if wants_buildx && request.builder.is_none() {
-        if let Some(found) = ask_engine(environment, &buildx).await {
-            return engine(environment, request, &found);
-        }
+    if wants_buildx
+        && request.builder.is_none()
+        && let Some(found) = ask_engine(environment, &buildx).await
+    {
+        return engine(environment, request, &found);
     }
     ask_clients(environment, request, &buildx, wants_buildx).await
 }

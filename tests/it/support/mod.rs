@@ -7,4 +7,5 @@ pub mod program;
 pub mod project;
 pub mod proxy;
 pub mod registry;
+pub mod scene;
 pub mod token;
