@@ -1,41 +1,221 @@
 //! `docker ...`: global flags, then the subcommands that build.
+//!
+//! Sources: docker/cli `cli/flags/options.go` for the flags and their variables, `cli/command/cli.go`
+//! (`resolveContextName`) for who wins, `cmd/docker/builder.go` for what `docker build` is; docker/buildx
+//! `commands/root.go`.
 
-use crate::invocation::{Invocation, Tool};
+use crate::invocation::flags::{Given, Known, Style, leading, switch, value};
+use crate::invocation::{Invocation, Tool, asks_for_help, compose};
+
+/// Flags before the subcommand.
+const GLOBALS: [Known; 10] = [
+    value("config"),
+    value("context").lettered('c'),
+    value("host").lettered('H'),
+    value("log-level").lettered('l'),
+    value("tlscacert"),
+    value("tlscert"),
+    value("tlskey"),
+    switch("debug").lettered('D'),
+    switch("tls"),
+    switch("tlsverify"),
+];
+
+/// Flags between `buildx` and its subcommand; they may stand behind it as well.
+const BUILDX_GLOBALS: [Known; 2] = [value("builder"), switch("debug").lettered('D')];
+
+/// Flags with which `bake` answers a question.
+const BAKE_QUESTIONS: [&str; 6] =
+    ["--print", "--list", "--list-targets", "--list-variables", "--check", "--call"];
 
 /// Reads the words after `docker`.
 pub(super) fn recognise(words: &[String]) -> Option<Invocation> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (tool, arguments) = match words.as_slice() {
-        ["build", rest @ ..]
-        | ["image" | "builder" | "buildx", "build", rest @ ..]
-        | ["buildx", "b", rest @ ..] => (Tool::Build, rest),
-        _ => return None,
+    let line = leading(words, &GLOBALS, Style::Pflag)?;
+    let environment = environment(&line.flags)?;
+    let (command, rest) = line.rest.split_first()?;
+    let found = match command.as_str() {
+        "build" => build(rest),
+        "image" | "builder" => build(after(rest, &["build"])?),
+        "bake" => bake(rest),
+        "buildx" => buildx(rest),
+        "compose" => compose::recognise(rest, false),
+        _ => None,
+    }?;
+    Some(Invocation { environment: [environment, found.environment].concat(), ..found })
+}
+
+/// What follows one of these subcommands.
+fn after<'a>(words: &'a [String], commands: &[&str]) -> Option<&'a [String]> {
+    let (command, rest) = words.split_first()?;
+    commands.contains(&command.as_str()).then_some(rest)
+}
+
+fn build(arguments: &[String]) -> Option<Invocation> {
+    let is_help = arguments.iter().any(|word| asks_for_help(word));
+    (!is_help).then(|| plain(Tool::Build, arguments))
+}
+
+fn bake(arguments: &[String]) -> Option<Invocation> {
+    let asks = |word: &String| {
+        let name = word.split('=').next().unwrap_or_default();
+        asks_for_help(word) || BAKE_QUESTIONS.contains(&name) && !word.ends_with("=false")
     };
-    Some(Invocation {
-        tool,
-        environment: Vec::new(),
-        globals: Vec::new(),
-        arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
-    })
+    (!arguments.iter().any(asks)).then(|| plain(Tool::Bake, arguments))
+}
+
+fn buildx(words: &[String]) -> Option<Invocation> {
+    let line = leading(words, &BUILDX_GLOBALS, Style::Pflag)?;
+    let (command, rest) = line.rest.split_first()?;
+    let arguments = [line.words, rest].concat();
+    let mut found = match command.as_str() {
+        "build" | "b" => build(&arguments),
+        "bake" | "f" => bake(&arguments),
+        _ => None,
+    }?;
+    // buildx builds with BuildKit whatever the variable says, which `docker build` heeds.
+    found.environment.push(("DOCKER_BUILDKIT".to_owned(), "1".to_owned()));
+    Some(found)
+}
+
+fn plain(tool: Tool, arguments: &[String]) -> Invocation {
+    Invocation { tool, environment: Vec::new(), globals: Vec::new(), arguments: arguments.to_vec() }
+}
+
+/// The variables that the flags stand for; `None` where one has none, or where docker would refuse them.
+fn environment(flags: &[Given<'_>]) -> Option<Vec<(String, String)>> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    let mut files = Vec::new();
+    for (at, flag) in flags.iter().enumerate() {
+        // Docker takes the last, but refuses a second host.
+        if flags[..at].iter().any(|earlier| earlier.name == flag.name) || flag.value.is_empty() {
+            return None;
+        }
+        match flag.name {
+            "config" => pairs.push(("DOCKER_CONFIG", flag.value)),
+            "host" => pairs.push(("DOCKER_HOST", flag.value)),
+            // The flag wins over DOCKER_HOST, which wins over the variable.
+            "context" => pairs.extend([("DOCKER_CONTEXT", flag.value), ("DOCKER_HOST", "")]),
+            "tls" if flag.is_on() => pairs.push(("DOCKER_TLS", "1")),
+            "tlsverify" if flag.is_on() => pairs.push(("DOCKER_TLS_VERIFY", "1")),
+            "tlscacert" | "tlscert" | "tlskey" => files.push(*flag),
+            _ => return None,
+        }
+    }
+    let given = |name: &str| flags.iter().any(|flag| flag.name == name);
+    if given("host") && given("context") {
+        return None;
+    }
+    if !files.is_empty() {
+        pairs.push(("DOCKER_CERT_PATH", certificate_folder(&files)?));
+    }
+    Some(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// The folder that holds all three files under the names that `DOCKER_CERT_PATH` means.
+fn certificate_folder<'a>(files: &[Given<'a>]) -> Option<&'a str> {
+    let names = [("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem")];
+    let folder = |(flag, name): (&str, &str)| {
+        let file = files.iter().find(|given| given.name == flag)?;
+        file.value.strip_suffix(name)?.strip_suffix('/')
+    };
+    let first = folder(names[0]).filter(|folder| !folder.is_empty())?;
+    names.into_iter().all(|name| folder(name) == Some(first)).then_some(first)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(line: &str) -> Option<Invocation> {
+        recognise(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
     #[test]
-    fn recognises_the_forms_of_docker_build() {
-        for form in [
-            "build -t x .",
-            "image build -t x .",
-            "builder build -t x .",
-            "buildx build -t x .",
-            "buildx b -t x .",
+    fn recognises_the_forms_of_a_build() {
+        for (form, tool, arguments) in [
+            ("build -t x .", Tool::Build, "-t x ."),
+            ("image build -t x .", Tool::Build, "-t x ."),
+            ("builder build -t x .", Tool::Build, "-t x ."),
+            ("buildx build -t x .", Tool::Build, "-t x ."),
+            ("buildx b -t x .", Tool::Build, "-t x ."),
+            ("buildx --builder b build .", Tool::Build, "--builder b ."),
+            ("buildx --builder=b -D b .", Tool::Build, "--builder=b -D ."),
+            ("buildx bake app", Tool::Bake, "app"),
+            ("buildx f app", Tool::Bake, "app"),
+            ("buildx --builder b bake --print=false", Tool::Bake, "--builder b --print=false"),
+            ("bake --set *.tags=x", Tool::Bake, "--set *.tags=x"),
         ] {
-            let words: Vec<String> = form.split(' ').map(str::to_owned).collect();
-            let found = recognise(&words).expect(form);
-            assert_eq!((found.tool, found.arguments.join(" ").as_str()), (Tool::Build, "-t x ."), "{form}");
+            let found = read(form).expect(form);
+            assert_eq!((found.tool, found.arguments.join(" ").as_str()), (tool, arguments), "{form}");
+            assert_eq!(found.globals, [""; 0], "{form}");
         }
-        assert_eq!(recognise(&["ps".to_owned()]), None);
+    }
+
+    #[test]
+    fn what_builds_nothing_is_left_alone() {
+        for line in [
+            "ps",
+            "builder prune",
+            "image ls",
+            "image",
+            "buildx ls",
+            "buildx debug build .",
+            "build --help",
+            "buildx build -h",
+            "buildx bake --print",
+            "buildx bake --list=targets",
+            "buildx bake --list-targets",
+            "buildx bake --check",
+            "--version",
+            "-v",
+            "--help build",
+            "-- build .",
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn global_flags_become_variables() {
+        for (flags, variables) in [
+            ("", ""),
+            ("--config /c", "DOCKER_CONFIG=/c"),
+            ("--config=/c", "DOCKER_CONFIG=/c"),
+            ("--context x", "DOCKER_CONTEXT=x DOCKER_HOST="),
+            ("-c x", "DOCKER_CONTEXT=x DOCKER_HOST="),
+            ("-H tcp://d:2375", "DOCKER_HOST=tcp://d:2375"),
+            ("-Htcp://d:2375", "DOCKER_HOST=tcp://d:2375"),
+            ("--host=tcp://d:2376 --tls", "DOCKER_HOST=tcp://d:2376 DOCKER_TLS=1"),
+            (
+                "--tlsverify --tlscacert=/t/ca.pem --tlscert /t/cert.pem --tlskey /t/key.pem",
+                "DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=/t",
+            ),
+        ] {
+            let found = read(&format!("{flags} build .")).expect(flags);
+            let shown = found.environment.iter().map(|(name, value)| format!("{name}={value}"));
+            assert_eq!(shown.collect::<Vec<_>>().join(" "), variables, "{flags}");
+        }
+        let buildx = read("-c x buildx build .").expect("buildx");
+        assert_eq!(buildx.environment.last(), Some(&("DOCKER_BUILDKIT".to_owned(), "1".to_owned())));
+    }
+
+    #[test]
+    fn a_global_flag_without_a_variable_leaves_the_line_alone() {
+        for flags in [
+            "--debug",
+            "-D",
+            "-l debug",
+            "--log-level=info",
+            "--tls=false",
+            "--tlscacert /t/ca.pem",
+            "--tlscacert /t/ca.pem --tlscert /t/mine.pem --tlskey /t/key.pem",
+            "--tlscacert /t/ca.pem --tlscert /u/cert.pem --tlskey /t/key.pem",
+            "-H a -H b",
+            "-H a -c b",
+            "--config=",
+            "--no-such-flag",
+        ] {
+            assert_eq!(read(&format!("{flags} build .")), None, "{flags}");
+        }
     }
 }

@@ -1,16 +1,21 @@
 //! PURE: the argument list of a build tool -> the build that it asks for.
 //!
 //! Recognising goes by the tool's name and its global flags; what follows the subcommand is left to the subcommand of
-//! layerlift that takes its place.
+//! layerlift that takes its place. Questions (`--help`, `--print`, `--dry-run`) are no builds.
 
+mod buildctl;
+mod compose;
+mod containers;
 mod docker;
+mod flags;
 
 /// A build that was recognised in a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// What was to build.
     pub tool: Tool,
-    /// Variables that the global flags before the subcommand stand for: `--context x` is `DOCKER_CONTEXT=x`.
+    /// Variables that the global flags before the subcommand stand for: `--context x` is `DOCKER_CONTEXT=x`. The empty
+    /// text: the variable must be absent, since it would win over the flag.
     pub environment: Vec<(String, String)>,
     /// Global flags that no variable stands for, as given: `-f a.yml -p x` of compose.
     pub globals: Vec<String>,
@@ -49,12 +54,85 @@ pub enum ComposeVerb {
     Run,
 }
 
+impl ComposeVerb {
+    /// The subcommand's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ComposeVerb::Build => "build",
+            ComposeVerb::Up => "up",
+            ComposeVerb::Run => "run",
+        }
+    }
+}
+
 /// Reads a command line, the program's name or path first. `None`: it is no build, or one that cannot be recognised
 /// with certainty.
 pub fn recognise(words: &[String]) -> Option<Invocation> {
     let (program, rest) = words.split_first()?;
     match program.rsplit('/').next()? {
         "docker" => docker::recognise(rest),
+        "docker-compose" => compose::recognise(rest, true),
+        name @ ("podman" | "buildah") => containers::recognise(name, rest),
+        "buildctl" => buildctl::recognise(rest),
         _ => None,
+    }
+}
+
+impl Invocation {
+    /// The arguments of `layerlift` that take the line's place; `settings` are flags of layerlift's own.
+    pub fn translated(&self, settings: &[String]) -> Vec<String> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let (command, verb) = match &self.tool {
+            Tool::Build => (words(&["build"]), None),
+            Tool::Bake => (words(&["bake"]), None),
+            Tool::Compose { standalone: false, verb } => (words(&["compose"]), Some(verb.name())),
+            Tool::Compose { standalone: true, verb } => {
+                (words(&["compose", "--standalone"]), Some(verb.name()))
+            }
+            Tool::Buildah(program) => (words(&[program]), Some("build")),
+            // Without globals the subcommand's own name says it all.
+            Tool::Buildctl => (words(&["buildctl"]), (!self.globals.is_empty()).then_some("build")),
+        };
+        let verb = verb.map(str::to_owned);
+        let parts = [command, settings.to_vec(), self.globals.clone(), verb.into_iter().collect()];
+        parts.into_iter().flatten().chain(self.arguments.iter().cloned()).collect()
+    }
+}
+
+/// Whether a word asks for the help text instead of the deed.
+fn asks_for_help(word: &str) -> bool {
+    matches!(word, "--help" | "-h" | "--help=true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(line: &str) -> Option<String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Some(recognise(&words)?.translated(&["--strict".to_owned()]).join(" "))
+    }
+
+    #[test]
+    fn a_line_becomes_a_subcommand_of_our_own() {
+        for (line, ours) in [
+            ("docker build -t x .", "build --strict -t x ."),
+            ("/usr/bin/docker buildx bake app", "bake --strict app"),
+            ("docker compose -p x build web", "compose --strict -p x build web"),
+            ("docker-compose up --build", "compose --standalone --strict up --build"),
+            ("buildah --root /r bud .", "buildah --strict --root /r build ."),
+            ("podman build .", "podman --strict build ."),
+            ("buildctl build --frontend f", "buildctl --strict --frontend f"),
+            ("buildctl --addr a build --no-cache", "buildctl --strict --addr a build --no-cache"),
+        ] {
+            assert_eq!(translated(line).as_deref(), Some(ours), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_programs_are_no_builds() {
+        for line in ["", "make build", "dockerd build", "docker", "docker-compose", "podman", "buildctl"] {
+            assert_eq!(translated(line), None, "{line}");
+        }
     }
 }
