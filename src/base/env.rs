@@ -40,6 +40,10 @@ variables! {
     LAYERLIFT_CONFIG = "settings file, instead of `.layerlift.yml`";
     LAYERLIFT_FALLBACK = "scopes to read after the chain's own, separated by commas";
 
+    // Set by layerlift itself, so that its shims and its plugin never call each other in a circle.
+    LAYERLIFT_INSIDE = "set for every program that layerlift starts: shims and plugin hand on what comes from it";
+    LAYERLIFT_SHIMS = "process number and files that a command has come through on its way to the true program";
+
     // GitLab CI.
     GITLAB_CI = "`true` in every GitLab job";
     CI_COMMIT_BRANCH = "the branch; absent in merge-request and tag pipelines";
@@ -86,6 +90,8 @@ variables! {
     GITHUB_WORKSPACE = "folder of the checkout";
     GITHUB_OUTPUT = "file that receives the step's outputs";
     GITHUB_STEP_SUMMARY = "file that receives the step's Markdown summary";
+    GITHUB_PATH = "file that receives folders for the PATH of later steps";
+    RUNNER_TEMP = "folder that the runner empties when the job ends";
 
     // CircleCI.
     CIRCLECI = "`true` in every CircleCI job";
@@ -112,13 +118,15 @@ variables! {
     DOCKER_DEFAULT_PLATFORM = "platform to build for when none is given";
     BUILDX_BUILDER = "the builder in use";
     BUILDX_CONFIG = "folder of buildx's state";
+    DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND = "set by Docker's client for its plugins: the client's own name";
     BUILDKIT_PROGRESS = "form of the engine's log when `--progress` is absent or auto";
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";
-    XDG_RUNTIME_DIR = "where podman keeps `containers/auth.json`";
+    XDG_RUNTIME_DIR = "the user's folder until logout; podman keeps `containers/auth.json` in it";
 
     // The machine.
     HOME = "the user's folder";
     PATH = "where programs are looked for";
+    TMPDIR = "folder for temporary files";
     TERM = "the terminal's kind; `dumb` has no live progress";
     NO_COLOR = "set: no colours";
     SSL_CERT_FILE = "file of trusted roots";
@@ -165,8 +173,17 @@ impl Environment {
 
     /// The file of a program on `PATH`, as a shell would take it.
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
-        let folders = self.get(PATH).into_iter().flat_map(std::env::split_paths);
-        folders.map(|folder| folder.join(name)).find(|file| is_executable(file))
+        self.programs(name).next()
+    }
+
+    /// All programs of that name on `PATH`, in its order; a shell would take the first.
+    pub fn programs(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        self.path_folders().map(move |folder| folder.join(name)).filter(|file| is_executable(file))
+    }
+
+    /// The folders of `PATH`, in its order.
+    pub fn path_folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.get(PATH).into_iter().flat_map(std::env::split_paths)
     }
 
     /// A variable that the user names, such as the one behind a `--build-arg NAME` without a value.

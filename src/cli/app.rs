@@ -1,10 +1,11 @@
 //! The command line: subcommands and their arguments.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::engine_flags::EngineFlags;
+use crate::cli::run::HandedOn;
 use crate::cli::settings::SettingsArgs;
 
 /// Stands in front of `docker build` in CI and makes an empty runner build as if it had built before
@@ -32,6 +33,7 @@ const EXIT_CODES: &str = "Exit codes:
   74   the image could not be pushed, or the registry failed a command that only talks to it
   75   the build succeeded with cache warnings, and --strict was given
   78   the settings are invalid
+  126  the command of `run`, or the program behind a shim, cannot be executed (127: it was not found)
   130  interrupted (143: terminated)
   any other code is the engine's own";
 
@@ -53,8 +55,79 @@ pub enum Command {
     /// Print the completion script of a shell
     Completion {
         /// bash, zsh, fish, elvish or powershell
-        shell: Shell,
+        shell: clap_complete::Shell,
     },
+    /// Run a command line; a build in it is carried out by layerlift
+    ///
+    /// Recognises the builds of docker, compose, bake, podman, buildah and buildctl. Anything else is run as it stands,
+    /// with the same input, output, signals and exit code.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Print the shell line after which every build of the job is carried out by layerlift
+    ///
+    /// Makes a private folder of links called `docker`, and `docker-compose`, `podman`, `buildah` where those exist.
+    /// What builds nothing goes to the program itself.
+    #[command(after_help = SHIM_EXAMPLES)]
+    Shim(ShimArgs),
+    /// Make `docker layerlift` work, a plugin of Docker's client
+    Install {
+        /// Hand `docker build` to layerlift: `aliases.builder` in Docker's config.json
+        ///
+        /// Docker's client 23 and later builds classically all the same where DOCKER_BUILDKIT is 0.
+        #[arg(long)]
+        default: bool,
+    },
+    /// Undo `install`: the plugin goes, and `docker build` is what it was before
+    Uninstall,
+}
+
+const RUN_EXAMPLES: &str = "Examples:
+  layerlift run -- docker build -t app .
+  layerlift run --report report.json -- docker --context remote buildx build --push -t ghcr.io/me/app .
+  layerlift run --shell 'cd app && docker build . | tee log'";
+
+const SHIM_EXAMPLES: &str = "Examples:
+  eval \"$(layerlift shim)\"
+  layerlift shim --shell fish | source
+  layerlift shim --github          # in a step of GitHub Actions, for the later ones
+  eval \"$(layerlift shim --remove)\"";
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct RunArgs {
+    /// Run a line of a script with `sh`, with shims first on PATH
+    #[arg(long, value_name = "LINE", conflicts_with = "command", required_unless_present = "command")]
+    pub shell: Option<String>,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: HandedOn,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `shim`.
+#[derive(Debug, Args)]
+pub struct ShimArgs {
+    /// Shell that reads the line
+    #[arg(long, value_enum, default_value_t = Shell::Posix)]
+    pub shell: Shell,
+    /// Write to GITHUB_PATH, for the later steps of the job
+    #[arg(long, conflicts_with = "remove")]
+    pub github: bool,
+    /// Delete the folder that is on PATH, and print the line that takes it off
+    #[arg(long)]
+    pub remove: bool,
+}
+
+/// Shells, by how they assign and quote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// sh, bash, zsh, dash, ash.
+    Posix,
+    /// fish.
+    Fish,
 }
 
 const BUILD_EXAMPLES: &str = "Examples:

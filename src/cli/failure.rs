@@ -34,6 +34,10 @@ impl ExitCode {
     pub const STRICT: ExitCode = ExitCode(75);
     /// Settings are invalid.
     pub const CONFIG: ExitCode = ExitCode(78);
+    /// The command of `run`, or the program behind a shim, cannot be executed; as in a shell.
+    pub const NOT_EXECUTABLE: ExitCode = ExitCode(126);
+    /// It was not found; as in a shell.
+    pub const NOT_FOUND: ExitCode = ExitCode(127);
 }
 
 /// A failure, ready to be shown.
@@ -74,6 +78,16 @@ impl Failure {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// From a program that was to go on in our place and cannot.
+    pub fn of_handover(error: &process::Error) -> Self {
+        let is_missing = match error {
+            process::Error::NotFound { .. } => true,
+            process::Error::Failed { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        };
+        Failure::from_error(if is_missing { ExitCode::NOT_FOUND } else { ExitCode::NOT_EXECUTABLE }, error)
     }
 
     /// The exit code.

@@ -6,9 +6,15 @@ mod cache;
 mod doctor;
 mod engine_flags;
 mod failure;
+mod install;
 mod plan;
+mod plugin;
+mod run;
 mod settings;
+mod shim;
+mod wrapped;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -21,8 +27,20 @@ use crate::cli::failure::Failure;
 use crate::workflow::error::Error;
 use crate::workflow::world::World;
 
-/// Runs the command line of this process and tells its exit code.
+/// Runs the command line of this process and tells its exit code. The name that we were called by may say that we are a
+/// shim or a plugin, which is looked at first: a shim must not cost anything.
 pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some((word, arguments)) = words.split_first() {
+        if let Some(name) = shim::called_as(word) {
+            let (environment, printer) = surroundings();
+            return exit_code(Err(shim::stand_before(name, arguments, &environment, printer)), printer);
+        }
+        if plugin::is_called(word) {
+            let (environment, printer) = surroundings();
+            return exit_code(plugin::run(arguments, &environment, printer), printer);
+        }
+    }
     let app = match App::try_parse() {
         Ok(app) => app,
         Err(error) => {
@@ -31,10 +49,19 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::ExitCode::USAGE.0 } else { 0 });
         }
     };
+    let (environment, printer) = surroundings();
+    exit_code(carry_out(app, environment, printer), printer)
+}
+
+fn surroundings() -> (Environment, Printer) {
     let environment = Environment::of_process();
     let dumb = environment.get(env::TERM).is_none_or(|term| term == "dumb");
     let printer = Printer::of_process(environment.get(env::NO_COLOR).is_some(), dumb);
-    let result = run(app, environment, printer);
+    (environment, printer)
+}
+
+/// The process's exit code; a failure is shown.
+fn exit_code(result: Result<u8, Failure>, printer: Printer) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -45,12 +72,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(app: App, environment: Environment, printer: Printer) -> Result<u8, Failure> {
-    if let Command::Completion { shell } = app.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut App::command(), "layerlift", &mut script);
-        printer.data(&String::from_utf8_lossy(&script));
-        return Ok(0);
+fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8, Failure> {
+    if let Some(result) = without_runtime(&app.command, &environment, printer) {
+        return result;
     }
     let internal = |error: std::io::Error| Failure::from_error(failure::ExitCode::INTERNAL, &error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
@@ -63,9 +87,34 @@ fn run(app: App, environment: Environment, printer: Printer) -> Result<u8, Failu
             Command::Plan(arguments) => plan::run(arguments, &world).await,
             Command::Cache(command) => unless_interrupted(&world, cache::run(command, &world)).await,
             Command::Doctor(arguments) => unless_interrupted(&world, doctor::run(arguments, &world)).await,
-            // Answered above: it needs no runtime.
-            Command::Completion { .. } => Ok(0),
+            // Answered above.
+            Command::Completion { .. }
+            | Command::Run(_)
+            | Command::Shim(_)
+            | Command::Install { .. }
+            | Command::Uninstall => Ok(0),
         }
+    })
+}
+
+/// Runs the commands that need no runtime: they ask nobody, or become another program. `None`: it is another one.
+fn without_runtime(
+    command: &Command,
+    environment: &Environment,
+    printer: Printer,
+) -> Option<Result<u8, Failure>> {
+    Some(match command {
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut App::command(), "layerlift", &mut script);
+            printer.data(&String::from_utf8_lossy(&script));
+            Ok(0)
+        }
+        Command::Run(arguments) => run::run(arguments, environment, printer),
+        Command::Shim(arguments) => shim::run(arguments, environment, printer),
+        Command::Install { default } => install::install(*default, environment, printer),
+        Command::Uninstall => install::uninstall(environment, printer),
+        _ => return None,
     })
 }
 

@@ -32,7 +32,12 @@ pub struct Buildx {
 impl Buildx {
     /// Looks for the plugin where the Docker client does.
     pub fn find(environment: &Environment) -> Self {
-        let user = environment.docker_folder().join("cli-plugins");
+        Buildx::in_folder(&environment.docker_folder())
+    }
+
+    /// Looks for the plugin where the Docker client does whose configuration is in this folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        let user = folder.join("cli-plugins");
         let folders = std::iter::once(user).chain(PLUGIN_FOLDERS.iter().map(PathBuf::from));
         Buildx { plugin: folders.map(|folder| folder.join("docker-buildx")).find(|file| file.is_file()) }
     }

@@ -42,11 +42,20 @@ pub struct Login {
 impl Login {
     /// Makes the folder.
     pub fn new(environment: &Environment, credentials: &[Credential]) -> std::io::Result<Login> {
+        Login::in_folder(&environment.docker_folder(), environment.get(BUILDX_CONFIG), credentials)
+    }
+
+    /// Makes the folder from another one than the environment's. `buildx` is the folder of buildx's state, where that is
+    /// not in it.
+    pub fn in_folder(own: &Path, buildx: Option<&str>, credentials: &[Credential]) -> std::io::Result<Login> {
         // Links to it stand in another folder.
-        let own = environment.docker_folder();
-        let own = std::path::absolute(&own).unwrap_or(own);
+        let own = std::path::absolute(own).unwrap_or_else(|_| own.to_owned());
         let folder = tempfile::Builder::new().prefix("layerlift-").tempdir()?;
         let mut config = read_config(&own)?;
+        // Where `docker build` is handed to layerlift, our own `docker build` must not be.
+        if let Some(aliases) = config.get_mut("aliases").and_then(Value::as_object_mut) {
+            aliases.retain(|name, value| name != "builder" || *value != json!("layerlift"));
+        }
         let auths = config.entry("auths").or_insert_with(|| json!({}));
         if !auths.is_object() {
             *auths = json!({});
@@ -66,8 +75,13 @@ impl Login {
                 symlink(entry.path(), folder.path().join(entry.file_name()))?;
             }
         }
-        let buildx = environment.get(BUILDX_CONFIG).map_or_else(|| own.join("buildx"), PathBuf::from);
+        let buildx = buildx.map_or_else(|| own.join("buildx"), PathBuf::from);
         Ok(Login { folder, buildx })
+    }
+
+    /// The folder: what `DOCKER_CONFIG` is to name.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Makes a command use it. buildx keeps its builders where they were.

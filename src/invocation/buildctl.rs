@@ -31,6 +31,7 @@ pub(super) fn recognise(words: &[String]) -> Option<Invocation> {
     }
     Some(Invocation {
         tool: Tool::Buildctl,
+        names_buildx: false,
         environment: Vec::new(),
         globals: line.words.to_vec(),
         arguments: arguments.to_vec(),

@@ -73,6 +73,7 @@ pub(super) fn recognise(words: &[String], standalone: bool) -> Option<Invocation
     };
     Some(Invocation {
         tool: Tool::Compose { standalone, verb },
+        names_buildx: false,
         environment: Vec::new(),
         globals: line.words.to_vec(),
         arguments: arguments.to_vec(),

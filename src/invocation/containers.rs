@@ -77,6 +77,7 @@ pub(super) fn recognise(program: &str, words: &[String]) -> Option<Invocation> {
     }
     Some(Invocation {
         tool: Tool::Buildah(program.to_owned()),
+        names_buildx: false,
         environment: Vec::new(),
         globals: line.words.to_vec(),
         arguments: arguments.to_vec(),

@@ -36,12 +36,19 @@ pub(super) fn recognise(words: &[String]) -> Option<Invocation> {
     let found = match command.as_str() {
         "build" => build(rest),
         "image" | "builder" => build(after(rest, &["build"])?),
-        "bake" => bake(rest),
+        "bake" => bake(rest).map(|found| Invocation { names_buildx: true, ..found }),
         "buildx" => buildx(rest),
         "compose" => compose::recognise(rest, false),
         _ => None,
     }?;
     Some(Invocation { environment: [environment, found.environment].concat(), ..found })
+}
+
+/// See [`crate::invocation::docker_globals`].
+pub(super) fn globals(words: &[String]) -> Option<Vec<(String, String)>> {
+    let line = leading(words, &GLOBALS, Style::Pflag)?;
+    let quiet = line.flags.iter().filter(|flag| !["debug", "log-level"].contains(&flag.name)).copied();
+    environment(&quiet.collect::<Vec<_>>()).filter(|_| line.rest.is_empty())
 }
 
 /// What follows one of these subcommands.
@@ -72,13 +79,20 @@ fn buildx(words: &[String]) -> Option<Invocation> {
         "bake" | "f" => bake(&arguments),
         _ => None,
     }?;
+    found.names_buildx = true;
     // buildx builds with BuildKit whatever the variable says, which `docker build` heeds.
     found.environment.push(("DOCKER_BUILDKIT".to_owned(), "1".to_owned()));
     Some(found)
 }
 
 fn plain(tool: Tool, arguments: &[String]) -> Invocation {
-    Invocation { tool, environment: Vec::new(), globals: Vec::new(), arguments: arguments.to_vec() }
+    Invocation {
+        tool,
+        names_buildx: false,
+        environment: Vec::new(),
+        globals: Vec::new(),
+        arguments: arguments.to_vec(),
+    }
 }
 
 /// The variables that the flags stand for; `None` where one has none, or where docker would refuse them.

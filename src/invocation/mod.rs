@@ -14,6 +14,8 @@ mod flags;
 pub struct Invocation {
     /// What was to build.
     pub tool: Tool,
+    /// buildx was named, whose chosen builder builds then; `docker build` takes the engine's own.
+    pub names_buildx: bool,
     /// Variables that the global flags before the subcommand stand for: `--context x` is `DOCKER_CONTEXT=x`. The empty
     /// text: the variable must be absent, since it would win over the flag.
     pub environment: Vec<(String, String)>,
@@ -78,9 +80,15 @@ pub fn recognise(words: &[String]) -> Option<Invocation> {
     }
 }
 
+/// The variables that global flags of docker stand for, with the empty text for those that must be absent. `None`: one of
+/// them has none. Flags that only make docker talk more count for nothing here.
+pub fn docker_globals(words: &[String]) -> Option<Vec<(String, String)>> {
+    docker::globals(words)
+}
+
 impl Invocation {
-    /// The arguments of `layerlift` that take the line's place; `settings` are flags of layerlift's own.
-    pub fn translated(&self, settings: &[String]) -> Vec<String> {
+    /// The arguments of `layerlift` that take the line's place.
+    pub fn translated(&self) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let (command, verb) = match &self.tool {
             Tool::Build => (words(&["build"]), None),
@@ -94,7 +102,7 @@ impl Invocation {
             Tool::Buildctl => (words(&["buildctl"]), (!self.globals.is_empty()).then_some("build")),
         };
         let verb = verb.map(str::to_owned);
-        let parts = [command, settings.to_vec(), self.globals.clone(), verb.into_iter().collect()];
+        let parts = [command, self.globals.clone(), verb.into_iter().collect()];
         parts.into_iter().flatten().chain(self.arguments.iter().cloned()).collect()
     }
 }
@@ -110,20 +118,20 @@ mod tests {
 
     fn translated(line: &str) -> Option<String> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Some(recognise(&words)?.translated(&["--strict".to_owned()]).join(" "))
+        Some(recognise(&words)?.translated().join(" "))
     }
 
     #[test]
     fn a_line_becomes_a_subcommand_of_our_own() {
         for (line, ours) in [
-            ("docker build -t x .", "build --strict -t x ."),
-            ("/usr/bin/docker buildx bake app", "bake --strict app"),
-            ("docker compose -p x build web", "compose --strict -p x build web"),
-            ("docker-compose up --build", "compose --standalone --strict up --build"),
-            ("buildah --root /r bud .", "buildah --strict --root /r build ."),
-            ("podman build .", "podman --strict build ."),
-            ("buildctl build --frontend f", "buildctl --strict --frontend f"),
-            ("buildctl --addr a build --no-cache", "buildctl --strict --addr a build --no-cache"),
+            ("docker build -t x .", "build -t x ."),
+            ("/usr/bin/docker buildx bake app", "bake app"),
+            ("docker compose -p x build web", "compose -p x build web"),
+            ("docker-compose up --build", "compose --standalone up --build"),
+            ("buildah --root /r bud .", "buildah --root /r build ."),
+            ("podman build .", "podman build ."),
+            ("buildctl build --frontend f", "buildctl --frontend f"),
+            ("buildctl --addr a build --no-cache", "buildctl --addr a build --no-cache"),
         ] {
             assert_eq!(translated(line).as_deref(), Some(ours), "{line}");
         }
