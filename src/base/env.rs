@@ -118,6 +118,7 @@ variables! {
     DOCKER_DEFAULT_PLATFORM = "platform to build for when none is given";
     BUILDX_BUILDER = "the builder in use";
     BUILDX_CONFIG = "folder of buildx's state";
+    DOCKER_CLI_PLUGIN_SOCKET = "set by Docker's client for its plugins: they are to end when it closes";
     DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND = "set by Docker's client for its plugins: the client's own name";
     BUILDKIT_PROGRESS = "form of the engine's log when `--progress` is absent or auto";
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";

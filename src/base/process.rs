@@ -280,7 +280,10 @@ pub enum Output {
 pub type Interrupts = watch::Receiver<i32>;
 
 /// Starts listening for `SIGINT` and `SIGTERM`. From then on they no longer end the process by themselves.
-pub fn interrupts() -> std::io::Result<Interrupts> {
+///
+/// `client` is the address that Docker's client gives its plugins ([`crate::base::env::DOCKER_CLI_PLUGIN_SOCKET`]): the
+/// client keeps a signal that it gets to itself, and closes the socket in its place.
+pub fn interrupts(client: Option<&str>) -> std::io::Result<Interrupts> {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = watch::channel(0);
     for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
@@ -292,7 +295,33 @@ pub fn interrupts() -> std::io::Result<Interrupts> {
             }
         });
     }
+    // A client that cannot be reached has nothing to tell.
+    if let Some(socket) = client.and_then(|address| connect(address).ok()) {
+        tokio::spawn(async move {
+            until_closed(socket).await;
+            sender.send_if_modified(|seen| std::mem::replace(seen, 15) == 0);
+        });
+    }
     Ok(receiver)
+}
+
+/// Connects to a socket by its path, or by its name in the abstract space of Linux, which begins with `@`.
+fn connect(address: &str) -> std::io::Result<tokio::net::UnixStream> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+    let address = match address.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(address)?,
+    };
+    let socket = UnixStream::connect_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(socket)
+}
+
+/// Docker's client writes nothing; what it might is passed over.
+async fn until_closed(mut socket: tokio::net::UnixStream) {
+    let mut buffer = [0; 64];
+    while socket.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
 }
 
 /// Runs a program to its end and hands over what it says, line by line with the line's end, as it comes.

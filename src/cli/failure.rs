@@ -87,7 +87,13 @@ impl Failure {
             process::Error::Failed { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => false,
         };
-        Failure::from_error(if is_missing { ExitCode::NOT_FOUND } else { ExitCode::NOT_EXECUTABLE }, error)
+        if is_missing {
+            let hint = "install the program, or give its path; a script's first line names a program too";
+            return Failure::from_error(ExitCode::NOT_FOUND, error).with_hint(hint);
+        }
+        let hint =
+            "a command is a program or a script that may be executed; a line for a shell goes to --shell";
+        Failure::from_error(ExitCode::NOT_EXECUTABLE, error).with_hint(hint)
     }
 
     /// The exit code.

@@ -79,7 +79,8 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
     let internal = |error: std::io::Error| Failure::from_error(failure::ExitCode::INTERNAL, &error);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
     runtime.block_on(async {
-        let interrupts = process::interrupts().map_err(internal)?;
+        let interrupts =
+            process::interrupts(environment.get(env::DOCKER_CLI_PLUGIN_SOCKET)).map_err(internal)?;
         let folder = std::env::current_dir().map_err(internal)?;
         let world = World { environment, folder, printer, interrupts };
         match app.command {

@@ -112,7 +112,7 @@ pub fn in_foreground(command: &Handover) -> Result<u8, Failure> {
     let internal = |error: std::io::Error| Failure::from_error(ExitCode::INTERNAL, &error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
     runtime.block_on(async {
-        let mut interrupts = process::interrupts().map_err(internal)?;
+        let mut interrupts = process::interrupts(None).map_err(internal)?;
         let status = command.wait(&mut interrupts).await.map_err(|error| Failure::of_handover(&error))?;
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
         Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))

@@ -107,6 +107,8 @@ fn environment(flags: &[Given<'_>]) -> Option<Vec<(String, String)>> {
         match flag.name {
             "config" => pairs.push(("DOCKER_CONFIG", flag.value)),
             "host" => pairs.push(("DOCKER_HOST", flag.value)),
+            // The default context is what DOCKER_HOST says.
+            "context" if flag.value == "default" => pairs.push(("DOCKER_CONTEXT", flag.value)),
             // The flag wins over DOCKER_HOST, which wins over the variable.
             "context" => pairs.extend([("DOCKER_CONTEXT", flag.value), ("DOCKER_HOST", "")]),
             "tls" if flag.is_on() => pairs.push(("DOCKER_TLS", "1")),
@@ -196,6 +198,7 @@ mod tests {
             ("--config /c", "DOCKER_CONFIG=/c"),
             ("--config=/c", "DOCKER_CONFIG=/c"),
             ("--context x", "DOCKER_CONTEXT=x DOCKER_HOST="),
+            ("-c default", "DOCKER_CONTEXT=default"),
             ("-c x", "DOCKER_CONTEXT=x DOCKER_HOST="),
             ("-H tcp://d:2375", "DOCKER_HOST=tcp://d:2375"),
             ("-Htcp://d:2375", "DOCKER_HOST=tcp://d:2375"),

@@ -92,9 +92,26 @@ impl TestEnv {
 
     /// The binary with arguments, to be started in a folder.
     pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_layerlift"));
+        self.program(env!("CARGO_BIN_EXE_layerlift"), folder, arguments)
+    }
+
+    /// Any program with arguments, to be started in a folder.
+    pub fn program(&self, program: &str, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).env_clear().envs(&self.variables).stdin(Stdio::null());
         command
+    }
+
+    /// Runs a line of a job's script, with `layerlift` on `PATH`. What layerlift builds in it leaves a report.
+    #[track_caller]
+    pub fn script(&self, folder: &Path, line: &str) -> Build {
+        // Several lines of a test need it once.
+        let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_layerlift"), self.path("bin/layerlift"));
+        let report = self.path("report.json");
+        let _ = std::fs::remove_file(&report);
+        let mut command = self.program("/bin/sh", folder, &["-c", line]);
+        let finished = run(command.env("LAYERLIFT_REPORT", &report));
+        Build { finished, report: read_report(&report) }
     }
 
     /// Runs the binary to its end.
@@ -118,8 +135,7 @@ impl TestEnv {
         all.extend(arguments);
         all.push(".");
         let finished = self.run(project.folder(), &all);
-        let report = std::fs::read(&report).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Build { finished, report: report.unwrap_or(Value::Null) }
+        Build { finished, report: read_report(&report) }
     }
 
     /// What the binary left in its temporary folder.
@@ -128,6 +144,11 @@ impl TestEnv {
         let entries = std::fs::read_dir(self.path("tmp")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
+}
+
+fn read_report(file: &Path) -> Value {
+    let report = std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    report.unwrap_or(Value::Null)
 }
 
 /// A build that ended: what it said, and its report (`Null` where it wrote none).

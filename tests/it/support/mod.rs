@@ -6,6 +6,7 @@ pub mod job;
 pub mod program;
 pub mod project;
 pub mod proxy;
+pub mod rebuild;
 pub mod registry;
 pub mod scene;
 pub mod token;
