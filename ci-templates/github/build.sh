@@ -37,6 +37,15 @@ is_true() {
     esac
 }
 
+# Whether a stranger may have written what is built. A deleted fork has no name.
+is_foreign() {
+    [ "${GITHUB_ACTOR-}" != 'dependabot[bot]' ] || return 0
+    case ${GITHUB_EVENT_NAME-} in
+        pull_request*) [ "${HEAD_REPOSITORY,,}" != "${GITHUB_REPOSITORY,,}" ] ;;
+        *) return 1 ;;
+    esac
+}
+
 # ID=VALUE becomes a file; what begins with id= is in Docker's own form and is handed on.
 secrets() {
     local line file
@@ -82,7 +91,7 @@ if is_true INPUT_NO_CACHE no-cache; then arguments+=(--no-cache); fi
 if is_true INPUT_LOAD load; then arguments+=(--load); fi
 case ${INPUT_PUSH-} in
     auto)
-        if [ "${IS_FORK-}" = true ]; then
+        if is_foreign; then
             echo "::notice::layerlift: the image is built and not pushed: this run comes from a fork or from Dependabot"
         else
             arguments+=(--push)

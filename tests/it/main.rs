@@ -17,6 +17,7 @@ mod dockerfile_recorded;
 mod engines;
 mod failure;
 mod flags;
+mod github_templates;
 mod plan;
 mod plugin;
 mod readme;

@@ -1,6 +1,7 @@
 //! The binary as a CI job runs it: nothing in its environment but what the test put there.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -96,7 +97,7 @@ impl TestEnv {
     }
 
     /// Any program with arguments, to be started in a folder.
-    pub fn program(&self, program: &str, folder: &Path, arguments: &[&str]) -> Command {
+    pub fn program(&self, program: impl AsRef<OsStr>, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).env_clear().envs(&self.variables).stdin(Stdio::null());
         command
