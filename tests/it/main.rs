@@ -11,6 +11,7 @@
 mod architecture;
 mod auth;
 mod bad_input;
+mod circleci_template;
 mod commands;
 mod dockerfile_oracle;
 mod dockerfile_recorded;
