@@ -90,7 +90,7 @@ fn every_file_has_the_form_that_github_knows() {
 }
 
 #[test]
-fn every_example_is_tested() {
+fn every_example_is_checked() {
     let mut found: Vec<PathBuf> = std::fs::read_dir(root().join("examples/github"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -266,9 +266,8 @@ jobs:
 
 /// Runs an example twice, on engines with empty state, then the recipe that it replaces; all make the same image.
 #[track_caller]
-fn run_example(kind: &str, tag: &str, prepare: impl FnOnce(&Scene)) {
+fn run_example(kind: &str, tag: &str) {
     let mut scene = scene(Kind::Docker28Containerd, &format!("example-{kind}"));
-    prepare(&scene);
     let release = Release::start();
     let text = example(&format!("{kind}/.github/workflows/build.yml"));
     let image = scene.image(tag);
@@ -279,21 +278,35 @@ fn run_example(kind: &str, tag: &str, prepare: impl FnOnce(&Scene)) {
     assert_eq!(stamps(&scene, &image), first, "{}", warm.log());
     assert!(warm.log().contains("steps cached"), "{}", warm.log());
 
+    run_by_hand(&scene, &release, kind, if kind == "multi-stage" { "stage" } else { tag });
+}
+
+/// Runs the recipe that an example replaces; it makes the same image.
+#[track_caller]
+fn run_by_hand(scene: &Scene, release: &Release, kind: &str, tag: &str) {
     // No image of a builder can be pulled here; the engine's own exports caches just as well.
-    let by_hand = example(&format!("{kind}/by-hand.yml"));
     let create = "        run: docker buildx create --driver docker-container --use\n";
-    let by_hand = by_hand.replace(create, "        run: docker buildx use default\n");
-    let recipe = Run::of(&scene, &release, &by_hand, MAIN).ok();
-    let made = if kind == "multi-stage" { scene.image("stage") } else { image };
-    let _ = (stamps(&scene, &made), recipe);
+    let text = example(&format!("{kind}/by-hand.yml"));
+    let text = text.replace(create, "        run: docker buildx use default\n");
+    let recipe = Run::of(scene, release, &text, MAIN).ok();
+    let _ = (stamps(scene, &scene.image(tag)), recipe);
 }
 
 #[test]
 fn example_of_a_single_stage() {
-    run_example("single-stage", "latest", |_| {});
+    run_example("single-stage", "latest");
 }
 
 #[test]
 fn example_of_several_stages() {
-    run_example("multi-stage", "latest", |_| {});
+    run_example("multi-stage", "latest");
+}
+
+#[test]
+fn recipes_of_compose_and_buildx() {
+    let scene = scene(Kind::Docker28Containerd, "recipes");
+    scene.project.write("compose.yaml", &example("compose/compose.yaml"));
+    let release = Release::start();
+    run_by_hand(&scene, &release, "compose", "api");
+    run_by_hand(&scene, &release, "buildx", "latest");
 }
