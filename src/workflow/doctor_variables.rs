@@ -26,8 +26,24 @@ const OWN_PREFIX: &str = "LAYERLIFT_";
 
 /// Names that begin like settings and are none: what our dotenv report sets for later jobs, and what the CI templates
 /// use.
-const NO_SETTINGS: [&str; 4] =
-    ["LAYERLIFT_DIGEST", "LAYERLIFT_CACHE_HIT", "LAYERLIFT_CACHE_REFS", "LAYERLIFT_VERSION"];
+const NO_SETTINGS: [&str; 16] = [
+    "LAYERLIFT_DIGEST",
+    "LAYERLIFT_CACHE_HIT",
+    "LAYERLIFT_CACHE_REFS",
+    "LAYERLIFT_VERSION",
+    "LAYERLIFT_SHA256",
+    "LAYERLIFT_URL",
+    "LAYERLIFT_PATH",
+    "LAYERLIFT_DOCKER_VERSION",
+    "LAYERLIFT_BUILDAH_IMAGE",
+    "LAYERLIFT_CONTEXT",
+    "LAYERLIFT_DOCKERFILE",
+    "LAYERLIFT_TARGET",
+    "LAYERLIFT_IMAGE",
+    "LAYERLIFT_TAG",
+    "LAYERLIFT_PUSH",
+    "LAYERLIFT_ARGS",
+];
 
 /// The longest name that is compared with ours.
 const LONGEST_NAME: usize = 64;
