@@ -19,6 +19,7 @@ mod engines;
 mod failure;
 mod flags;
 mod github_templates;
+mod gitlab_templates;
 mod plan;
 mod plugin;
 mod readme;

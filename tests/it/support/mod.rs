@@ -3,6 +3,7 @@
 pub mod act;
 pub mod cli;
 pub mod engine;
+pub mod gitlab;
 pub mod job;
 pub mod program;
 pub mod project;

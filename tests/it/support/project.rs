@@ -96,8 +96,9 @@ impl Project {
         format!("{}{}", read("src/one.txt"), read("src/two.txt")).trim().to_owned()
     }
 
+    /// Commits all that there is.
     #[track_caller]
-    fn commit(&self) {
+    pub fn commit(&self) {
         self.git(&["add", "--all"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", "change"]);
     }

@@ -6,6 +6,7 @@
 
 use super::engine::Kind;
 use super::project::Project;
+use super::registry::Registry;
 use super::scene::Scene;
 
 const SINGLE: &str = "\
@@ -29,16 +30,22 @@ COPY src/ src/
 RUN --network=none cat src/* > source.txt && cat /proc/sys/kernel/random/uuid > stamp
 ";
 
-/// A project with both files, and an engine with empty state.
+/// A project with both files.
 #[track_caller]
-pub fn scene(kind: Kind, name: &str) -> Scene {
+pub fn project(kind: Kind) -> Project {
     let file = |text: &str| match kind {
         Kind::Docker20 => text.replace("--network=none ", ""),
         _ => text.to_owned(),
     };
     let project = Project::with_dockerfile(&file(SINGLE));
     project.write("Dockerfile.multi", &file(MULTI));
-    let mut scene = Scene::new(kind, name, project);
+    project
+}
+
+/// The project, and an engine with empty state.
+#[track_caller]
+pub fn scene(kind: Kind, name: &str) -> Scene {
+    let mut scene = Scene::new(kind, name, project(kind));
     scene.test.set_job(Vec::new());
     scene
 }
@@ -46,6 +53,12 @@ pub fn scene(kind: Kind, name: &str) -> Scene {
 /// The random numbers that both `RUN`s left in an image, after a check that it holds the project's source.
 #[track_caller]
 pub fn stamps(scene: &Scene, image: &str) -> [String; 2] {
-    assert_eq!(scene.registry.file(image, "app/source.txt"), scene.project.source(), "{image}");
-    ["tools.stamp", "stamp"].map(|name| scene.registry.file(image, &format!("app/{name}")))
+    stamps_of(&scene.registry, &scene.project, image)
+}
+
+/// The same of an image in any registry.
+#[track_caller]
+pub fn stamps_of(registry: &Registry, project: &Project, image: &str) -> [String; 2] {
+    assert_eq!(registry.file(image, "app/source.txt"), project.source(), "{image}");
+    ["tools.stamp", "stamp"].map(|name| registry.file(image, &format!("app/{name}")))
 }

@@ -19,10 +19,13 @@ use super::token::TokenService;
 pub const USER: &str = "robot";
 pub const PASSWORD: &str = "s3cr3t-of-the-robot";
 
+/// Where registries listen, unless containers are to reach them. Its name is `localhost`, as in references.
+const LOOPBACK: &str = "127.0.0.1";
+
 /// A registry that answers; a private one ends with the value.
 #[derive(Debug)]
 pub struct Registry {
-    /// `localhost:PORT`.
+    /// `localhost:PORT`, or the address that it was asked to listen at.
     pub address: String,
     process: Option<Child>,
     tokens: Option<TokenService>,
@@ -46,7 +49,13 @@ impl Registry {
     /// A private one that wants name and password.
     #[track_caller]
     pub fn basic() -> Registry {
-        Registry::private(|folder| {
+        Registry::basic_at(LOOPBACK)
+    }
+
+    /// The same at one of this machine's addresses.
+    #[track_caller]
+    pub fn basic_at(host: &str) -> Registry {
+        Registry::private(host, |folder| {
             let users = folder.join("htpasswd");
             let _ =
                 run(Command::new("htpasswd").args(["-Bbc", users.to_str().unwrap(), USER, PASSWORD])).ok();
@@ -57,7 +66,7 @@ impl Registry {
     /// A private one that wants bearer tokens with scopes, which live for a time.
     #[track_caller]
     pub fn token(lifetime: Duration) -> Registry {
-        Registry::private(|folder| {
+        Registry::private(LOOPBACK, |folder| {
             let service = TokenService::start(folder, lifetime);
             let auth = json!({"token": {
                 "realm": service.realm(), "service": "registry", "issuer": "test",
@@ -68,15 +77,15 @@ impl Registry {
     }
 
     #[track_caller]
-    fn private(auth: impl Fn(&Path) -> (Value, Option<TokenService>)) -> Registry {
+    fn private(host: &str, auth: impl Fn(&Path) -> (Value, Option<TokenService>)) -> Registry {
         let shared = Registry::shared();
         let folder = tempfile::tempdir().unwrap();
         let (auth, tokens) = auth(folder.path());
         // The port is free when we ask, and nearly always still free when the registry takes it.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
         let settings = json!({
             "version": "0.1", "log": {"level": "error"}, "auth": auth,
-            "http": {"addr": format!("127.0.0.1:{port}")},
+            "http": {"addr": format!("{host}:{port}")},
             "storage": {"filesystem": {"rootdirectory": folder.path().join("storage")}, "delete": {"enabled": true}},
         });
         // JSON is YAML.
@@ -86,7 +95,7 @@ impl Registry {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let process =
             Command::new(program).arg("serve").arg(&file).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let address = format!("localhost:{port}");
+        let address = format!("{}:{port}", if host == LOOPBACK { "localhost" } else { host });
         let registry =
             Registry { address, process: Some(process), tokens, folder, crane: shared.crane.clone() };
         std::fs::write(registry.folder.path().join("config.json"), registry.docker_config()).unwrap();

@@ -18,9 +18,15 @@ pub struct Release {
 impl Release {
     #[track_caller]
     pub fn start() -> Release {
+        Release::start_at("127.0.0.1")
+    }
+
+    /// At one of this machine's addresses.
+    #[track_caller]
+    pub fn start_at(host: &str) -> Release {
         let binary = env!("CARGO_BIN_EXE_layerlift");
         let sum = run(Command::new("sha256sum").arg(binary)).ok().text();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
