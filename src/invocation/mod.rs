@@ -3,11 +3,17 @@
 //! Recognising goes by the tool's name and its global flags; what follows the subcommand is left to the subcommand of
 //! layerlift that takes its place. Questions (`--help`, `--print`, `--dry-run`) are no builds.
 
+mod bake_line;
 mod buildctl;
 mod compose;
+mod compose_line;
 mod containers;
 mod docker;
 mod flags;
+mod words;
+
+pub use bake_line::{BakeLine, bake_line};
+pub use compose_line::{BuildFlags, ComposeLine, compose_line};
 
 /// A build that was recognised in a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

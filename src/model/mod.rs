@@ -1,8 +1,10 @@
 //! The values that travel from floor to floor. Pure: no file here does anything but hold, check, compare and print.
 
+pub mod bake;
 pub mod engine;
 pub mod event;
 pub mod flags;
+pub mod member;
 pub mod outcome;
 pub mod pipeline;
 pub mod platform;
