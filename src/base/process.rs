@@ -258,6 +258,29 @@ async fn read_all(stream: Option<impl AsyncRead + Unpin>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Becomes the program: it gets this process's number, its signals and its streams, and its exit code is ours. Returns
+/// only where that is not possible. `stdin`: what it is to read, where our own standard input was read already.
+#[expect(clippy::disallowed_methods, reason = "this file is the door")]
+pub fn replace(command: &Command, stdin: Option<std::fs::File>) -> Error {
+    use std::os::unix::process::CommandExt;
+    let mut program = std::process::Command::new(&command.program);
+    program.args(&command.arguments);
+    for (name, value) in &command.environment {
+        match value {
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
+        };
+    }
+    if let Some(file) = stdin {
+        program.stdin(file);
+    }
+    let source = program.exec();
+    match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NotFound { program: command.program.clone() },
+        _ => command.failed(source),
+    }
+}
+
 /// Which stream a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {

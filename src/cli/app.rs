@@ -43,6 +43,21 @@ pub enum Command {
     /// Build an image, with the flags of `docker build`
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArgs),
+    /// Build the targets of a bake file, with the arguments of `docker buildx bake`
+    ///
+    /// What is built is what `docker buildx bake ARGUMENTS --print` says: files, variables, groups, matrices and --set work
+    /// as they do there. Every target has a chain and a cache ref of its own, and all are built by one run of bake, which
+    /// is given them by --set; no file of yours is touched. A target's own cache-from and cache-to stand as given.
+    #[command(after_help = BAKE_EXAMPLES)]
+    Bake(BakeArgs),
+    /// Build the services of a compose project, with the arguments of `docker compose`
+    ///
+    /// Takes the place of `docker compose` before `build`, `up --build` and `run --build`: builds first, then lets compose
+    /// start what was built. Every service has a chain and a cache ref of its own. Where compose can say how bake would
+    /// build them (2.35 and later, with buildx), all are built by one run of bake; else, as with Docker 20.10, one after
+    /// the other. Any other subcommand is run by compose as it stands.
+    #[command(after_help = COMPOSE_EXAMPLES)]
+    Compose(ComposeArgs),
     /// Show what `build` would do and why, with the exact commands; runs nothing
     Plan(PlanArgs),
     /// Look at cache refs, and move them
@@ -134,6 +149,52 @@ const BUILD_EXAMPLES: &str = "Examples:
   layerlift build -t $CI_REGISTRY_IMAGE:$CI_COMMIT_SHORT_SHA --push .
   layerlift build -f docker/Dockerfile --target prod -t ghcr.io/me/app --push --report report.json .
   layerlift build --strategy local --cache-dir .cache/layers -t app .";
+
+const BAKE_EXAMPLES: &str = "Examples:
+  layerlift bake --push
+  layerlift bake -f docker-bake.hcl --set '*.platform=linux/amd64' api web
+  layerlift bake --report report.json --dry-run release
+Settings of layerlift come first; what follows the first other word is bake's.";
+
+const COMPOSE_EXAMPLES: &str = "Examples:
+  layerlift compose build --push
+  layerlift compose -f compose.yaml -f compose.ci.yaml --profile test build --build-arg VERSION=2
+  layerlift compose up --build --detach
+  layerlift compose --report report.json run --build --rm api ./test
+Settings of layerlift come first; what follows the first other word is compose's.";
+
+/// Arguments of `bake`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct BakeArgs {
+    /// Show the plan of every target instead of building
+    #[arg(long, help_heading = "Settings of layerlift")]
+    pub dry_run: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Arguments of `docker buildx bake`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub line: Vec<String>,
+}
+
+/// Arguments of `compose`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct ComposeArgs {
+    /// Show the plan of every service instead of building
+    #[arg(long, help_heading = "Settings of layerlift")]
+    pub dry_run: bool,
+    /// compose is the program `docker-compose`, not the plugin.
+    #[arg(long, hide = true)]
+    pub standalone: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Arguments of `docker compose`, global flags first
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub line: Vec<String>,
+}
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]

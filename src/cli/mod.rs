@@ -1,11 +1,14 @@
 //! The top floor: what was typed. clap types end here.
 
 mod app;
+mod bake;
 mod build;
 mod cache;
+mod compose;
 mod doctor;
 mod engine_flags;
 mod failure;
+mod group;
 mod install;
 mod plan;
 mod plugin;
@@ -85,6 +88,8 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
         let world = World { environment, folder, printer, interrupts };
         match app.command {
             Command::Build(arguments) => build::run(arguments, &world).await,
+            Command::Bake(arguments) => bake::run(arguments, &world).await,
+            Command::Compose(arguments) => compose::run(arguments, &world).await,
             Command::Plan(arguments) => plan::run(arguments, &world).await,
             Command::Cache(command) => unless_interrupted(&world, cache::run(command, &world)).await,
             Command::Doctor(arguments) => unless_interrupted(&world, doctor::run(arguments, &world)).await,

@@ -63,7 +63,7 @@ pub async fn show(
 const NAMED_DOCKERFILE: &str = "<Dockerfile with names>";
 
 /// What is run, in order, as one would type it, and what it is for.
-fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
+pub(super) fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
     let mut commands = Vec::new();
     let mut run = |command: String, purpose: &str| commands.push((command, purpose.to_owned()));
     let docker = |words: &[&str]| Command::new("docker", words.iter().copied()).to_string();
@@ -126,7 +126,7 @@ fn named_as(stage: &StageImage) -> String {
     format!("`AS {}`", stage.label)
 }
 
-fn pipeline_line(pipeline: &Pipeline) -> String {
+pub(super) fn pipeline_line(pipeline: &Pipeline) -> String {
     let provider = match pipeline.provider {
         Provider::GitLab => "GitLab",
         Provider::GitHub => "GitHub",
@@ -158,7 +158,7 @@ fn pipeline_line(pipeline: &Pipeline) -> String {
     format!("{provider}, {trigger}{}{fork}", default.unwrap_or_default())
 }
 
-fn engine_line(engine: &Engine) -> String {
+pub(super) fn engine_line(engine: &Engine) -> String {
     let server = engine.server.map_or_else(|| "no engine".to_owned(), |version| format!("Docker {version}"));
     let buildx = engine.buildx.map_or_else(|| "no buildx".to_owned(), |version| format!("buildx {version}"));
     let store = match engine.store {
@@ -170,7 +170,7 @@ fn engine_line(engine: &Engine) -> String {
 }
 
 /// A setting's flag: `LAYERLIFT_CACHE_REPO` is `--cache-repo`.
-fn setting_name(variable: &str) -> String {
+pub(super) fn setting_name(variable: &str) -> String {
     let name = variable.trim_start_matches("LAYERLIFT_").to_ascii_lowercase().replace('_', "-");
     format!("--{name}")
 }

@@ -128,6 +128,7 @@ impl SettingsArgs {
                 &self.insecure_registry,
                 file.insecure_registry,
             ),
+            member: None,
             origins: resolver.origins,
         })
     }

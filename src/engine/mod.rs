@@ -1,5 +1,6 @@
 //! Running builders: what they can do, the commands that make them do it, and what they say meanwhile.
 
+pub mod bake;
 pub mod buildx;
 pub mod command;
 pub mod docker;

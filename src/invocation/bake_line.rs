@@ -2,7 +2,7 @@
 //!
 //! Source: docker/buildx `commands/bake.go` up to 0.36.
 
-use crate::invocation::words::{self, Definition, Word};
+use crate::invocation::words::{self, Definition, Left, Word};
 
 const FLAGS: &[Definition] = &[
     ("allow", None, true),
@@ -38,15 +38,16 @@ pub struct BakeLine {
     pub builder: Option<String>,
     /// `--metadata-file`.
     pub metadata_file: Option<String>,
+    /// `--allow`, in order: `network.host`, `fs.read=/path`.
+    pub allowed: Vec<String>,
     /// A definition comes from standard input.
     pub reads_stdin: bool,
 }
 
 /// Reads a bake line. The error is why it is to be run as it stands: it builds nothing, or holds a flag that is not
 /// known.
-pub fn bake_line(words: &[String]) -> Result<BakeLine, String> {
-    let parts = words::split(words, FLAGS, false)
-        .map_err(|unknown| format!("`{}` is not known to layerlift", unknown.0))?;
+pub fn bake_line(words: &[String]) -> Result<BakeLine, Left> {
+    let parts = words::split(words, FLAGS, false)?;
     let mut line = BakeLine::default();
     for part in parts {
         match part {
@@ -54,9 +55,10 @@ pub fn bake_line(words: &[String]) -> Result<BakeLine, String> {
             Word::Flag { name, value, given } => {
                 let asks = matches!(name, "print" | "check" | "list" | "call");
                 if asks && words::is_on(value.as_deref()) && value.as_deref() != Some("build") {
-                    return Err(format!("`--{name}` builds nothing"));
+                    return Err(Left::no_build(format!("`--{name}` builds nothing")));
                 }
                 match name {
+                    "allow" => line.allowed.extend(value.clone()),
                     "builder" => line.builder.clone_from(&value),
                     "metadata-file" => line.metadata_file.clone_from(&value),
                     "file" => line.reads_stdin |= value.as_deref() == Some("-"),
@@ -76,7 +78,7 @@ pub fn bake_line(words: &[String]) -> Result<BakeLine, String> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<BakeLine, String> {
+    fn read(line: &str) -> Result<BakeLine, Left> {
         bake_line(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 

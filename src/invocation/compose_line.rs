@@ -4,7 +4,7 @@
 //! Source: docker/compose `cmd/compose/{compose,build,up,run}.go` from 2.20 to 5.
 
 use crate::invocation::ComposeVerb;
-use crate::invocation::words::{self, Definition, Word};
+use crate::invocation::words::{self, Definition, Left, Word};
 
 const GLOBALS: &[Definition] = &[
     ("all-resources", None, false),
@@ -150,26 +150,25 @@ pub struct BuildFlags {
 
 /// Reads a compose line. The error is why it is to be run as it stands: it builds nothing, or holds a flag that is not
 /// known.
-pub fn compose_line(words: &[String]) -> Result<ComposeLine, String> {
-    let unknown = |unknown: words::Unknown| format!("`{}` is not known to layerlift", unknown.0);
+pub fn compose_line(words: &[String]) -> Result<ComposeLine, Left> {
     let mut globals = Vec::new();
     let mut progress = None;
     let mut rest = Vec::new();
-    for part in words::split(words, GLOBALS, true).map_err(unknown)? {
+    for part in words::split(words, GLOBALS, true)? {
         match part {
             Word::Flag { name: "progress", value, .. } => progress = value,
             Word::Flag { given, .. } => globals.extend(given),
             Word::Text(text) => rest.push(text),
         }
     }
-    let Some((verb, rest)) = rest.split_first() else { return Err("it names no subcommand".to_owned()) };
+    let Some((verb, rest)) = rest.split_first() else { return Err(Left::no_build("it names no subcommand")) };
     let (verb, table) = match verb.as_str() {
         "build" => (ComposeVerb::Build, BUILD),
         "up" => (ComposeVerb::Up, UP),
         "run" => (ComposeVerb::Run, RUN),
-        other => return Err(format!("`compose {other}` builds nothing")),
+        other => return Err(Left::no_build(format!("`compose {other}` builds nothing"))),
     };
-    let parts = words::split(rest, table, verb == ComposeVerb::Run).map_err(unknown)?;
+    let parts = words::split(rest, table, verb == ComposeVerb::Run)?;
     let mut line =
         ComposeLine { globals, verb, progress, build: BuildFlags::default(), afterwards: Vec::new() };
     match verb {
@@ -214,7 +213,7 @@ fn of_build(parts: Vec<Word>, line: &mut ComposeLine) {
 }
 
 /// `up` and `run` with `--build`: what they build is what `compose build --with-dependencies` of their services builds.
-fn of_start(parts: Vec<Word>, line: &mut ComposeLine) -> Result<(), String> {
+fn of_start(parts: Vec<Word>, line: &mut ComposeLine) -> Result<(), Left> {
     let build = &mut line.build;
     let mut builds = false;
     build.with_dependencies = true;
@@ -237,7 +236,7 @@ fn of_start(parts: Vec<Word>, line: &mut ComposeLine) -> Result<(), String> {
         }
     }
     if !builds {
-        return Err("it has no `--build`".to_owned());
+        return Err(Left::no_build("it has no `--build`"));
     }
     if line.verb == ComposeVerb::Up {
         line.afterwards.insert(0, "--no-build".to_owned());
@@ -256,7 +255,7 @@ fn of_start(parts: Vec<Word>, line: &mut ComposeLine) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<ComposeLine, String> {
+    fn read(line: &str) -> Result<ComposeLine, Left> {
         compose_line(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 

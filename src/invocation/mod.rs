@@ -14,6 +14,7 @@ mod words;
 
 pub use bake_line::{BakeLine, bake_line};
 pub use compose_line::{BuildFlags, ComposeLine, compose_line};
+pub use words::Left;
 
 /// A build that was recognised in a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

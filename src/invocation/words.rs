@@ -23,6 +23,27 @@ pub(super) enum Word {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unknown(pub(super) String);
 
+/// Why a line is left as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// In words.
+    pub reason: String,
+    /// Whether it may build after all; else there is nothing to say about it.
+    pub builds: bool,
+}
+
+impl Left {
+    pub(super) fn no_build(reason: impl Into<String>) -> Self {
+        Left { reason: reason.into(), builds: false }
+    }
+}
+
+impl From<Unknown> for Left {
+    fn from(Unknown(word): Unknown) -> Self {
+        Left { reason: format!("`{word}` is not known to layerlift"), builds: true }
+    }
+}
+
 /// Splits an argument list. `leading`: the first text ends the flags, as before a subcommand; what follows it is text.
 pub(super) fn split(
     words: &[String],

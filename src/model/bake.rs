@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::member::{Member, source_flags};
-use crate::model::request::{Flag, Request};
+use crate::model::request::{Flag, Request, csv_fields};
 
 /// A whole definition, with everything resolved: groups, inheritance, variables, matrices.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -63,7 +63,7 @@ impl Definition {
     /// Variables of our environment that secrets are to be taken from.
     pub fn secret_variables(&self) -> BTreeSet<String> {
         let secrets = self.target.values().filter_map(|target| target.get("secret"));
-        let fields = secrets.flat_map(texts).flat_map(|secret| crate::model::request::csv_fields(&secret));
+        let fields = secrets.flat_map(texts).flat_map(|secret| csv_fields(&secret));
         fields.filter_map(|field| field.strip_prefix("env=").map(str::to_owned)).collect()
     }
 
@@ -81,6 +81,52 @@ impl Definition {
     pub fn entitlements(&self) -> BTreeSet<String> {
         self.target.values().filter_map(|target| target.get("entitlements")).flat_map(texts).collect()
     }
+}
+
+/// What of this machine a definition asks for, beside what a Dockerfile may do anyway.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// `network.host`, `security.insecure`, `device=...`, `ssh`.
+    pub entitlements: BTreeSet<String>,
+    /// Paths that are read or written, as given: folders of contexts, secrets, outputs, caches.
+    pub paths: BTreeSet<String>,
+}
+
+impl Definition {
+    /// What its targets ask for (docker/buildx `bake/entitlements.go`). A text that is no address counts as a path.
+    pub fn rights(&self) -> Rights {
+        let mut rights = Rights { entitlements: self.entitlements(), paths: BTreeSet::new() };
+        for target in self.target.values() {
+            let of = |key: &str| target.get(key).map(texts).unwrap_or_default();
+            let context = of("context");
+            let named = target.get("contexts").and_then(Value::as_object).into_iter().flatten();
+            let contexts = context.iter().cloned().chain(named.flat_map(|(_, value)| texts(value)));
+            rights.paths.extend(contexts.filter(|place| !is_elsewhere(place)));
+            if let (Some(context), Some(file)) = (context.first(), of("dockerfile").first())
+                && !is_elsewhere(context)
+                && !is_elsewhere(file)
+            {
+                let folder = std::path::Path::new(context).join(file);
+                rights.paths.extend(folder.parent().map(|folder| folder.to_string_lossy().into_owned()));
+            }
+            for key in ["secret", "output", "cache-from", "cache-to"] {
+                let fields = of(key).into_iter().flat_map(|text| csv_fields(&text));
+                let places = fields.filter_map(|field| {
+                    let (name, place) = field.split_once('=')?;
+                    ["src", "source", "dest"].contains(&name).then(|| place.to_owned())
+                });
+                rights.paths.extend(places.filter(|place| place != "-"));
+            }
+            if target.contains_key("ssh") {
+                rights.entitlements.insert("ssh".to_owned());
+            }
+        }
+        rights
+    }
+}
+
+fn is_elsewhere(place: &str) -> bool {
+    place.contains("://") && !place.starts_with("cwd://") || place.starts_with("target:")
 }
 
 fn member(name: &str, target: &serde_json::Map<String, Value>) -> Member {
@@ -211,6 +257,18 @@ mod tests {
         );
         assert_eq!(members[2].beyond, ["`newest`", "the context of target `base`"]);
         assert_eq!(definition.secret_variables().into_iter().collect::<Vec<_>>(), ["TOKEN"]);
+    }
+
+    #[test]
+    fn rights_are_named() {
+        let rights = Definition::parse(OBJECTS).expect("JSON").rights();
+        assert_eq!(rights.entitlements.into_iter().collect::<Vec<_>>(), ["network.host"]);
+        assert_eq!(rights.paths.into_iter().collect::<Vec<_>>(), [".", "sub"]);
+        let text = r#"{"target": {"a": {"context": "https://host/a.git", "contexts": {"x": "../x", "y": "target:b"},
+            "ssh": ["default"], "secret": ["id=s,src=/etc/s"], "output": ["type=local,dest=out"]}}}"#;
+        let rights = Definition::parse(text).expect("JSON").rights();
+        assert_eq!(rights.entitlements.into_iter().collect::<Vec<_>>(), ["ssh"]);
+        assert_eq!(rights.paths.into_iter().collect::<Vec<_>>(), ["../x", "/etc/s", "out"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The values that travel from floor to floor. Pure: no file here does anything but hold, check, compare and print.
 
 pub mod bake;
+pub mod compose;
 pub mod engine;
 pub mod event;
 pub mod flags;

@@ -170,6 +170,69 @@ impl Outcome {
     }
 }
 
+/// What several images came to that were built together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupOutcome {
+    /// How it ended.
+    pub status: BuildStatus,
+    /// The engine's exit code.
+    pub exit_code: i32,
+    /// The images, each after those that it needs. Their durations are of the whole where one run built them all.
+    pub members: Vec<MemberOutcome>,
+    /// Bytes moved. A layer that two images share was fetched once.
+    pub traffic: Traffic,
+    /// From the first question to the end.
+    pub duration: Duration,
+    /// The part of it that layerlift spent before the engine started.
+    pub preparation: Duration,
+    /// The part of it that went into cache images after the builds.
+    pub cache_export: Duration,
+    /// Warnings that concern no single image.
+    pub warnings: Vec<String>,
+}
+
+/// One of several images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberOutcome {
+    /// The compose service or bake target.
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl GroupOutcome {
+    /// Steps that ended so, over all images. A stage that two images share counts in both.
+    pub fn count(&self, status: StepStatus) -> usize {
+        self.members.iter().map(|member| member.outcome.count(status)).sum()
+    }
+
+    /// `true` when every step of every image was answered from the cache.
+    pub fn is_full_hit(&self) -> bool {
+        self.status == BuildStatus::Succeeded
+            && self.count(StepStatus::Run) == 0
+            && self.count(StepStatus::Cached) > 0
+    }
+
+    /// The cache refs that were read or written, each once.
+    pub fn cache_refs(&self) -> Vec<&str> {
+        let mut refs: Vec<&str> = Vec::new();
+        for reference in self.members.iter().flat_map(|member| member.outcome.cache_refs()) {
+            if !refs.contains(&reference) {
+                refs.push(reference);
+            }
+        }
+        refs
+    }
+
+    /// Every warning: those of the whole, then each image's behind its name.
+    pub fn all_warnings(&self) -> Vec<String> {
+        let of = |member: &MemberOutcome| -> Vec<String> {
+            member.outcome.warnings.iter().map(|warning| format!("{}: {warning}", member.name)).collect()
+        };
+        self.warnings.iter().cloned().chain(self.members.iter().flat_map(of)).collect()
+    }
+}
+
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }

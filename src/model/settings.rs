@@ -92,6 +92,9 @@ pub struct Settings {
     pub registry_timeout: Duration,
     /// Registries that are spoken to over plain HTTP, as `host` or `host:port`.
     pub insecure_registries: Vec<String>,
+    /// What the image is called among those that are built together: a compose service, a bake target. It is part of the
+    /// names of its cache refs. `None` for an image of its own. No one sets it; it comes with the definition.
+    pub member: Option<String>,
     /// Where each came from, by the setting's name.
     pub origins: BTreeMap<&'static str, Origin>,
 }
@@ -111,6 +114,7 @@ impl Default for Settings {
             cache_dir: PathBuf::from(".layerlift/cache"),
             registry_timeout: Duration::from_secs(10),
             insecure_registries: Vec::new(),
+            member: None,
             origins: BTreeMap::new(),
         }
     }

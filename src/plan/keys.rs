@@ -23,6 +23,9 @@ pub struct Image<'a> {
     pub target: Option<&'a str>,
     /// What is built for. None is the same as `linux/amd64`.
     pub platforms: &'a [Platform],
+    /// The compose service or bake target that it is: several of them may differ in nothing but build arguments, and each
+    /// has a cache of its own.
+    pub member: Option<&'a str>,
 }
 
 impl Image<'_> {
@@ -38,16 +41,24 @@ impl Image<'_> {
             platforms.clear();
         }
         let platforms = platforms.join(",");
-        if dockerfile == "Dockerfile" && context.is_empty() && target.is_empty() && platforms.is_empty() {
+        let member = self.member.unwrap_or_default();
+        let ordinary = dockerfile == "Dockerfile" && context.is_empty() && target.is_empty();
+        if ordinary && platforms.is_empty() && member.is_empty() {
             return None;
         }
         // What a person needs to tell it from the others; the hash is of everything. No path, stage name or platform
         // holds a zero byte.
-        let whole = [dockerfile.as_str(), &context, target, &platforms].join("\0");
+        let mut whole = [dockerfile.as_str(), &context, target, &platforms].join("\0");
+        if !member.is_empty() {
+            whole = [whole.as_str(), member].join("\0");
+        }
         let folder =
             dockerfile.strip_suffix("Dockerfile").map_or(dockerfile.as_str(), |it| it.trim_end_matches('/'));
         let context = if context == folder { "" } else { context.as_str() };
-        let shown = [folder, context, target, &platforms.replace("linux/", "")].join("-");
+        let shown = match member {
+            "" => [folder, context, target, &platforms.replace("linux/", "")].join("-"),
+            member => [member, &platforms.replace("linux/", "")].join("-"),
+        };
         let part = hashed_slug(&shown, &whole, LONGEST_PART);
         // A folder `stage`, or anything that becomes it.
         let taken = part.starts_with(STAGE);
@@ -124,7 +135,8 @@ mod tests {
     use super::*;
     use crate::model::reference::Repository;
 
-    const ROOT: Image<'_> = Image { dockerfile: "Dockerfile", context: ".", target: None, platforms: &[] };
+    const ROOT: Image<'_> =
+        Image { dockerfile: "Dockerfile", context: ".", target: None, platforms: &[], member: None };
 
     fn platforms(names: &[&str]) -> Vec<Platform> {
         names.iter().map(|name| name.parse().unwrap()).collect()
@@ -158,6 +170,9 @@ mod tests {
             Image { dockerfile: "Dockerfile.dev", ..ROOT },
             Image { dockerfile: "stage/Dockerfile", ..ROOT },
             Image { dockerfile: "Dockerfile", context: "Stage/..", ..ROOT },
+            Image { member: Some("web"), ..ROOT },
+            Image { member: Some("web"), target: Some("web"), ..ROOT },
+            Image { member: Some("web"), platforms: &arm, ..ROOT },
         ];
         let tags = images.map(|image| Keys::new("", &image).cache_tag(&Scope::branch("main")) + "\n");
         let text = tags.concat();
@@ -171,6 +186,9 @@ mod tests {
         branch-main--dockerfile.dev-acde99fb
         branch-main--image-stage-5b1c43db
         branch-main--image-stage-457e4151
+        branch-main--web-80647b6a
+        branch-main--web-6b6c8193
+        branch-main--web-arm64-278fad01
         ");
     }
 
@@ -211,6 +229,7 @@ mod tests {
                     context,
                     target: target.as_deref(),
                     platforms: if *arm64 { &arm } else { &[] },
+                    member: None,
                 };
                 let keys = Keys::new(prefix, &image);
                 let scope = Scope::branch(branch);

@@ -3,6 +3,7 @@
 pub mod cache_repo;
 pub mod chain;
 pub mod command;
+pub mod group;
 pub mod keys;
 pub mod retry;
 pub mod scope;

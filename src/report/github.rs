@@ -110,7 +110,7 @@ fn facts(outcome: &Outcome) -> String {
 
 /// A clean text that Markdown shows as it is: punctuation that Markdown or HTML could take for its own is written as a
 /// character reference, which also holds in table cells; so is the colon that would make a link.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if r"\`*_{}[]<>|#~^!$&".contains(character) {
@@ -145,7 +145,7 @@ pub fn outputs(outcome: &Outcome) -> String {
 
 /// One output in the form with a delimiter, the only one that holds every value. The value ends at the first line that
 /// is the delimiter; a text cannot contain its own SHA-256, so that no value can end itself and go on with another.
-fn output(name: &str, value: &str) -> String {
+pub(super) fn output(name: &str, value: &str) -> String {
     let digest = Sha256::digest(value);
     let mut delimiter = "layerlift_".to_owned();
     for byte in digest.iter() {

@@ -12,7 +12,7 @@ use crate::report::file;
 use crate::report::line::clean;
 
 /// GitLab refuses a dotenv file of this size, in bytes, or a larger one.
-const DOTENV_LIMIT: usize = 5 * 1024;
+pub(super) const DOTENV_LIMIT: usize = 5 * 1024;
 
 /// The line that opens a section, which begins folded.
 pub fn section_start(name: &str, title: &str, now: Timestamp) -> String {
@@ -60,7 +60,7 @@ pub fn dotenv(outcome: &Outcome) -> String {
 }
 
 /// Whether a value has only the characters of references and digests, and not too many of them.
-fn is_plain(value: &str) -> bool {
+pub(super) fn is_plain(value: &str) -> bool {
     value.len() <= 512
         && value.chars().all(|character| character.is_ascii_alphanumeric() || "._-/:@+".contains(character))
 }

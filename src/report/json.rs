@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::model::engine::{Driver, Engine, Frontend, Store};
 use crate::model::outcome::{
-    BuildStatus, CandidateOutcome, Outcome, StageOutcome, StepOutcome, StepStatus, Traffic, Written,
+    BuildStatus, CandidateOutcome, GroupOutcome, Outcome, StageOutcome, StepOutcome, StepStatus, Traffic,
+    Written,
 };
 use crate::model::pipeline::{Pipeline, Provider, Trigger, Trust};
 use crate::report::file;
@@ -50,6 +51,38 @@ struct Document<'a> {
     written: &'a [Written],
     /// Every warning, in the order of its coming.
     warnings: &'a [String],
+}
+
+/// The document of several images that were built together.
+#[derive(Debug, Serialize)]
+struct GroupDocument<'a> {
+    /// [`VERSION`].
+    version: u32,
+    /// The layerlift that wrote it.
+    layerlift: &'static str,
+    /// `succeeded`, `failed`, `interrupted`.
+    status: BuildStatus,
+    /// The engine's exit code.
+    exit_code: i32,
+    /// The images, each after those that it needs.
+    members: Vec<MemberPart<'a>>,
+    /// How many steps ended how, over all images.
+    steps: Counts,
+    /// Bytes that crossed the wire.
+    bytes: Traffic,
+    /// Where the time went.
+    seconds: Times,
+    /// Warnings that concern no single image.
+    warnings: &'a [String],
+}
+
+/// One of several images.
+#[derive(Debug, Serialize)]
+struct MemberPart<'a> {
+    /// The compose service or bake target.
+    name: &'a str,
+    /// Its report, as if it had been built alone.
+    report: Document<'a>,
 }
 
 /// Where a build ran.
@@ -181,6 +214,43 @@ pub fn write(path: &Path, outcome: &Outcome) -> Result<(), file::Error> {
     file::replace(path, report(outcome).as_bytes())
 }
 
+/// The report of several images, as a text that ends with a newline.
+pub fn group_report(group: &GroupOutcome) -> String {
+    let document = GroupDocument {
+        version: VERSION,
+        layerlift: env!("CARGO_PKG_VERSION"),
+        status: group.status,
+        exit_code: group.exit_code,
+        members: group
+            .members
+            .iter()
+            .map(|member| MemberPart { name: &member.name, report: Document::new(&member.outcome) })
+            .collect(),
+        steps: Counts {
+            cached: group.count(StepStatus::Cached),
+            run: group.count(StepStatus::Run),
+            failed: group.count(StepStatus::Failed),
+            skipped: group.count(StepStatus::Skipped),
+        },
+        bytes: group.traffic,
+        seconds: Times {
+            total: seconds(group.duration),
+            preparation: seconds(group.preparation),
+            cache_export: seconds(group.cache_export),
+        },
+        warnings: &group.warnings,
+    };
+    let mut text = serde_json::to_string_pretty(&document)
+        .expect("the structs above hold no maps and no values that JSON cannot express");
+    text.push('\n');
+    text
+}
+
+/// Writes the report of several images, whole or not at all.
+pub fn write_group(path: &Path, group: &GroupOutcome) -> Result<(), file::Error> {
+    file::replace(path, group_report(group).as_bytes())
+}
+
 impl<'a> Document<'a> {
     fn new(outcome: &'a Outcome) -> Self {
         Document {
@@ -299,7 +369,7 @@ mod tests {
     #[test]
     fn every_sample_fits_the_schema() {
         let schema: Value = serde_json::from_str(include_str!("schema.json")).unwrap();
-        assert_eq!(schema["properties"]["version"]["const"], VERSION);
+        assert_eq!(schema["$defs"]["one"]["properties"]["version"]["const"], VERSION);
         for outcome in [
             samples::cold(),
             samples::full_hit(),
@@ -310,7 +380,11 @@ mod tests {
             samples::huge(),
         ] {
             let document: Value = serde_json::from_str(&report(&outcome)).unwrap();
-            check(&schema, &schema, &document, "report");
+            check(&schema, &schema["$defs"]["one"], &document, "report");
+        }
+        for group in [samples::group(), samples::failed_group()] {
+            let document: Value = serde_json::from_str(&group_report(&group)).unwrap();
+            check(&schema, &schema["$defs"]["group"], &document, "report");
         }
     }
 

@@ -9,6 +9,7 @@
 pub mod file;
 pub mod github;
 pub mod gitlab;
+pub mod group;
 pub mod json;
 pub mod line;
 pub mod live;

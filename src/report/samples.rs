@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::model::engine::{Driver, Engine, Frontend, Store, Version};
 use crate::model::outcome::{
-    BuildStatus, CandidateOutcome, Outcome, StageOutcome, StepOutcome, StepStatus, Traffic, Written,
+    BuildStatus, CandidateOutcome, GroupOutcome, MemberOutcome, Outcome, StageOutcome, StepOutcome,
+    StepStatus, Traffic, Written,
 };
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::platform::Platform;
@@ -240,4 +241,40 @@ pub(crate) fn huge() -> Outcome {
         })
         .collect();
     Outcome { stages: vec![stage("stage-0", &steps)], ..full_hit() }
+}
+
+fn of_members(members: Vec<(&str, Outcome)>) -> GroupOutcome {
+    let status = members.last().map_or(BuildStatus::Succeeded, |(_, outcome)| outcome.status);
+    let exit_code = members.last().map_or(0, |(_, outcome)| outcome.exit_code);
+    let members =
+        members.into_iter().map(|(name, outcome)| MemberOutcome { name: name.to_owned(), outcome }).collect();
+    GroupOutcome {
+        status,
+        exit_code,
+        members,
+        traffic: Traffic { context: 84_000, fetched: 34_000_000, asked: 96_100 },
+        duration: seconds(14.2),
+        preparation: seconds(0.31),
+        cache_export: seconds(0.9),
+        warnings: Vec::new(),
+    }
+}
+
+/// Two services, one of which was touched.
+pub(crate) fn group() -> GroupOutcome {
+    of_members(vec![("api", one_file_changed()), ("web", full_hit())])
+}
+
+/// One of two fails.
+pub(crate) fn failed_group() -> GroupOutcome {
+    let mut group = of_members(vec![("api", full_hit()), ("web", failed_step())]);
+    group.warnings.push("a push was tried again".to_owned());
+    group
+}
+
+/// One text in every place of a group that takes a text from outside.
+pub(crate) fn group_everywhere(text: &str) -> GroupOutcome {
+    let mut group = of_members(vec![(text, everywhere(text)), (text, everywhere(text))]);
+    group.warnings = vec![text.to_owned()];
+    group
 }

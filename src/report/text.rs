@@ -45,14 +45,18 @@ pub fn headline(outcome: &Outcome) -> String {
         None if outcome.strategy == "off" => "cache: off".to_owned(),
         None => "no cache to read".to_owned(),
     };
-    format!("layerlift: {failed}{}, {} ({cache})", counts(outcome), duration(outcome.duration))
+    format!(
+        "layerlift: {failed}{}, {} ({cache})",
+        counts(|status| outcome.count(status)),
+        duration(outcome.duration)
+    )
 }
 
 /// `9 of 11 steps cached, 2 run`.
-fn counts(outcome: &Outcome) -> String {
-    let of = |status| outcome.count(status);
-    let (cached, total) =
-        (of(StepStatus::Cached), outcome.stages.iter().map(|stage| stage.steps.len()).sum());
+pub(super) fn counts(of: impl Fn(StepStatus) -> usize) -> String {
+    const ALL: [StepStatus; 4] =
+        [StepStatus::Cached, StepStatus::Run, StepStatus::Failed, StepStatus::Skipped];
+    let (cached, total) = (of(StepStatus::Cached), ALL.into_iter().map(&of).sum());
     match total {
         0 => return "no steps".to_owned(),
         _ if cached == total => return format!("all {} cached", plural(total, "step")),
@@ -67,7 +71,7 @@ fn counts(outcome: &Outcome) -> String {
     text
 }
 
-fn failed_step(outcome: &Outcome) -> Option<(&str, &StepOutcome)> {
+pub(super) fn failed_step(outcome: &Outcome) -> Option<(&str, &StepOutcome)> {
     let mut steps =
         outcome.stages.iter().flat_map(|stage| stage.steps.iter().map(|step| (&*stage.name, step)));
     steps.find(|(_, step)| step.status == StepStatus::Failed)
@@ -98,7 +102,7 @@ pub fn traffic(outcome: &Outcome) -> String {
 }
 
 /// What the engine was given to read: one ref, or the stage images of the classic builder.
-fn source(outcome: &Outcome) -> Option<String> {
+pub(super) fn source(outcome: &Outcome) -> Option<String> {
     match outcome.cache_from.as_slice() {
         [] => None,
         [reference] => Some(clean(reference)),
@@ -194,7 +198,7 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
     }
 }
 
-fn paint_of(status: StepStatus) -> Paint {
+pub(super) fn paint_of(status: StepStatus) -> Paint {
     match status {
         StepStatus::Cached => Paint::Good,
         StepStatus::Run => Paint::Work,

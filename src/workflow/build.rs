@@ -30,7 +30,7 @@ use crate::workflow::{facts, prepare, tell};
 const PUSH_FAILED: i32 = 74;
 
 /// Times that a push of the user's image is tried.
-const PUSH_TRIES: u32 = 3;
+pub(super) const PUSH_TRIES: u32 = 3;
 
 /// What was decided, with what it was decided from.
 #[derive(Debug)]
@@ -39,13 +39,22 @@ pub struct Prepared {
     pub facts: Facts,
     /// The plan.
     pub plan: Plan,
-    source: Source,
-    client: Client,
+    pub(super) source: Source,
+    pub(super) client: Client,
 }
 
 /// Gathers facts and decides. `layerlift plan` ends here.
 pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> Result<Prepared, Error> {
-    let source = source::read(request, std::io::stdin().lock())?;
+    prepare_source(world, request, settings, source::read(request, std::io::stdin().lock())?).await
+}
+
+/// The same with a Dockerfile that was read already.
+pub(super) async fn prepare_source(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    source: Source,
+) -> Result<Prepared, Error> {
     let client = facts::registry(world, settings)?;
     let facts = facts::gather(world, request, settings, &source, &client).await?;
     let plan = steps::plan(request, settings, &facts)?;
@@ -54,9 +63,23 @@ pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> R
 
 /// Builds. The outcome is reported already; what is left to the caller is the exit code.
 pub async fn build(world: &World, request: &Request, settings: &Settings) -> Result<Outcome, Error> {
-    let begun = Instant::now();
     tell::check(world, settings)?;
-    let mut prepared = prepare(world, request, settings).await?;
+    let begun = Instant::now();
+    let source = source::read(request, std::io::stdin().lock())?;
+    let (outcome, failure) = carry_out(world, request, settings, source, begun).await?;
+    tell::outcome(world, request, settings, &outcome)?;
+    failure.map_or(Ok(outcome), Err)
+}
+
+/// Builds, and reports nothing. What fails after the image was built comes beside the outcome.
+pub(super) async fn carry_out(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    source: Source,
+    begun: Instant,
+) -> Result<(Outcome, Option<Error>), Error> {
+    let mut prepared = prepare_source(world, request, settings, source).await?;
     let mut warnings = std::mem::take(&mut prepared.plan.warnings);
     warnings.iter().for_each(|warning| world.printer.warning(warning));
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
@@ -72,7 +95,29 @@ pub async fn build(world: &World, request: &Request, settings: &Settings) -> Res
     };
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
     let built = run(request, &prepared.facts, &mut prepared.plan, runner, &mut sections, &mut warnings).await;
-    let mut outcome = Outcome {
+    let mut outcome = planned(request, &prepared);
+    outcome.preparation = preparation;
+    let mut failure = None;
+    match built {
+        Err(process::Error::Interrupted { signal }) => {
+            outcome.status = BuildStatus::Interrupted;
+            outcome.exit_code = 128 + signal;
+        }
+        Err(other) => return Err(other.into()),
+        Ok(built) => {
+            failure =
+                finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
+        }
+    }
+    outcome.traffic.asked = prepared.client.traffic().bytes_in;
+    outcome.warnings = warnings;
+    outcome.duration = begun.elapsed();
+    Ok((outcome, failure))
+}
+
+/// The outcome before anything has run: what is known from the plan.
+pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
+    Outcome {
         status: BuildStatus::Failed,
         exit_code: 0,
         pipeline: prepared.facts.pipeline.clone(),
@@ -87,45 +132,42 @@ pub async fn build(world: &World, request: &Request, settings: &Settings) -> Res
         tags: request.tags(),
         traffic: crate::model::outcome::Traffic::default(),
         duration: Duration::ZERO,
-        preparation,
+        preparation: Duration::ZERO,
         cache_export: Duration::ZERO,
         written: Vec::new(),
         warnings: Vec::new(),
-    };
-    let mut failure = None;
-    match built {
-        Err(process::Error::Interrupted { signal }) => {
-            outcome.status = BuildStatus::Interrupted;
-            outcome.exit_code = 128 + signal;
-        }
-        Err(other) => return Err(other.into()),
-        Ok(built) => {
-            outcome.exit_code = built.code;
-            outcome.stages = built.steps.stages(&labels(&prepared.facts));
-            outcome.traffic = built.steps.traffic();
-            outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
-            if built.code == 0 {
-                outcome.status = BuildStatus::Succeeded;
-                let done =
-                    after(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await;
-                failure = done.err();
-            }
-        }
     }
-    if failure.is_some() {
+}
+
+/// Takes what the engine did into the outcome; after a build that succeeded, pushes and keeps what is to be kept.
+pub(super) async fn finish(
+    request: &Request,
+    prepared: &Prepared,
+    runner: Runner<'_>,
+    docker: &Arc<Docker>,
+    built: &Built,
+    outcome: &mut Outcome,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    outcome.exit_code = built.code;
+    outcome.stages = built.steps.stages(&labels(&prepared.facts));
+    outcome.traffic = built.steps.traffic();
+    outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
+    if built.code != 0 {
+        return Ok(());
+    }
+    outcome.status = BuildStatus::Succeeded;
+    let done = after(request, prepared, runner, docker, built, outcome, warnings).await;
+    if done.is_err() {
         outcome.status = BuildStatus::Failed;
         outcome.exit_code = PUSH_FAILED;
     }
-    outcome.traffic.asked = prepared.client.traffic().bytes_in;
-    outcome.warnings = warnings;
-    outcome.duration = begun.elapsed();
-    tell::outcome(world, request, settings, &outcome)?;
-    failure.map_or(Ok(outcome), Err)
+    done
 }
 
 /// A login for the engine's client, where there is one that its own configuration lacks: the CI job's token, or
 /// `DOCKER_AUTH_CONFIG`, which Docker clients before 28 do not read.
-async fn login(world: &World, prepared: &Prepared, warnings: &mut Vec<String>) -> Option<Login> {
+pub(super) async fn login(world: &World, prepared: &Prepared, warnings: &mut Vec<String>) -> Option<Login> {
     let repository = &prepared.facts.cache_repo.as_ref().ok()?.repository;
     let found = prepared.client.credential(repository).await.ok()??;
     if !matches!(found.source, CredentialSource::CiJobToken | CredentialSource::DockerAuthConfig) {
@@ -146,7 +188,7 @@ async fn login(world: &World, prepared: &Prepared, warnings: &mut Vec<String>) -
 }
 
 /// Writes the merged ref and pulls stage images, as planned.
-async fn before(
+pub(super) async fn before(
     prepared: &mut Prepared,
     docker: &Docker,
     interrupts: &process::Interrupts,
@@ -226,7 +268,7 @@ async fn run(
 }
 
 /// The cache ref that made a build fail, if it was one.
-fn blamed(plan: &Plan, facts: &Facts, built: &Built) -> Option<Reference> {
+pub(super) fn blamed(plan: &Plan, facts: &Facts, built: &Built) -> Option<Reference> {
     let reference = plan.chain.read.as_ref()?;
     let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
     let blobs: BTreeSet<Digest> = facts

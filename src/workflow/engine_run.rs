@@ -1,5 +1,6 @@
 //! One run of the engine: started, watched, read to its end.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -90,7 +91,7 @@ impl Runner<'_> {
             Frontend::BuildKit | Frontend::Classic => command,
         };
         let command = self.docker.applied(command::with_input(command, build, self.spooled));
-        let (code, steps, messages) = self.watch(&command, display).await?;
+        let (code, steps, messages) = self.watch(&command, format(self.engine), display).await?;
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
         errors.extend(messages);
         // After a failure, files that the user named still hold what an earlier build wrote.
@@ -98,13 +99,15 @@ impl Runner<'_> {
         Ok(Built { code, steps, errors, results })
     }
 
-    async fn watch(
+    /// Runs a command that builds, shows it, and collects what it does: the exit code, the steps, the last messages.
+    pub(super) async fn watch(
         &self,
         command: &Command,
+        format: Format,
         display: &mut Display,
     ) -> Result<(i32, Steps, Vec<String>), process::Error> {
         let begun = Instant::now();
-        let mut reader = Reader::new(format(self.engine));
+        let mut reader = Reader::new(format);
         let mut steps = Steps::default();
         let mut messages: Vec<String> = Vec::new();
         // The classic builder logs to standard output; every other one only writes results there.
@@ -146,25 +149,24 @@ impl Runner<'_> {
 impl Results {
     /// Reads the files that the client wrote; what is not there is not known.
     fn read(metadata: &Path, image_id: &Path) -> Self {
-        #[derive(Deserialize, Default)]
-        struct Metadata {
-            #[serde(rename = "containerimage.digest")]
-            digest: Option<Digest>,
-            #[serde(rename = "containerimage.config.digest")]
-            config_digest: Option<String>,
-            #[serde(rename = "cache.manifest")]
-            cache: Option<String>,
-        }
-        #[derive(Deserialize)]
-        struct Descriptor {
-            digest: Digest,
-        }
-        let small = std::fs::metadata(metadata).is_ok_and(|file| file.len() <= LARGEST_METADATA);
-        let bytes = if small { std::fs::read(metadata).unwrap_or_default() } else { Vec::new() };
-        let read: Metadata = serde_json::from_slice(&bytes).unwrap_or_default();
+        let read: Metadata = serde_json::from_slice(&bounded(metadata)).unwrap_or_default();
         let id = std::fs::read_to_string(image_id).ok().map(|text| text.trim().to_owned());
+        Results::of(read, id)
+    }
+
+    /// Reads the metadata of a bake: results by the targets' names.
+    pub(super) fn of_bake(metadata: &Path) -> BTreeMap<String, Results> {
+        // Beside the targets there may be what is no target (`buildx.build.warnings`).
+        let read: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(&bounded(metadata)).unwrap_or_default();
+        let target = |(name, value)| Some((name, Results::of(serde_json::from_value(value).ok()?, None)));
+        read.into_iter().filter_map(target).collect()
+    }
+
+    fn of(read: Metadata, id: Option<String>) -> Self {
         // The graph driver store calls the image's id its digest; a digest of a manifest is something else.
-        let is_id = |digest: &Digest| id.as_deref() == Some(digest.as_str()) && read.config_digest.is_some();
+        let own_id = id.as_deref().or(read.config_digest.as_deref());
+        let is_id = |digest: &Digest| own_id == Some(digest.as_str()) && read.config_digest.is_some();
         Results {
             digest: read.digest.clone().filter(|digest| !is_id(digest)),
             image_id: id.or(read.config_digest.clone()).filter(|text| !text.is_empty()),
@@ -174,4 +176,25 @@ impl Results {
                 .map(|descriptor| descriptor.digest),
         }
     }
+}
+
+/// What buildx writes to a metadata file, of one result.
+#[derive(Deserialize, Default)]
+struct Metadata {
+    #[serde(rename = "containerimage.digest")]
+    digest: Option<Digest>,
+    #[serde(rename = "containerimage.config.digest")]
+    config_digest: Option<String>,
+    #[serde(rename = "cache.manifest")]
+    cache: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: Digest,
+}
+
+fn bounded(metadata: &Path) -> Vec<u8> {
+    let small = std::fs::metadata(metadata).is_ok_and(|file| file.len() <= LARGEST_METADATA);
+    if small { std::fs::read(metadata).unwrap_or_default() } else { Vec::new() }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::base::env::{self, Environment};
 use crate::dockerfile::{self, Dockerfile, Graph, Inputs};
 use crate::engine::probe::{self, Probe};
-use crate::model::engine::Frontend;
+use crate::model::engine::{Engine, Frontend};
+use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::model::request::{Context, Request};
@@ -34,6 +35,34 @@ pub fn registry(world: &World, settings: &Settings) -> Result<Client, Error> {
     })?)
 }
 
+/// What holds for every image that is built here.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Where we run.
+    pub pipeline: Pipeline,
+    /// The scopes.
+    pub scopes: Chain,
+    /// Whether a cache may be written, and why.
+    pub may_write: (bool, String),
+    /// Images that a cache repo may be found from, the nearest first.
+    pub images: Vec<Reference>,
+    /// What went wrong.
+    pub warnings: Vec<String>,
+}
+
+/// Finds out where we run. `folder`: where the sources are.
+pub async fn surroundings(world: &World, settings: &Settings, folder: &Path) -> Surroundings {
+    let detected = pipeline::detect(&world.environment, folder).await;
+    let pipeline = detected.pipeline;
+    Surroundings {
+        scopes: scope::scopes(&pipeline, settings.scope.as_deref(), &settings.fallback),
+        may_write: scope::may_write(&pipeline, settings.read_only),
+        images: Vec::new(),
+        warnings: detected.warnings.iter().map(ToString::to_string).collect(),
+        pipeline,
+    }
+}
+
 /// Gathers everything.
 pub async fn gather(
     world: &World,
@@ -42,40 +71,50 @@ pub async fn gather(
     source: &Source,
     client: &Client,
 ) -> Result<Facts, Error> {
-    let images = images(request)?;
     let folder = match &request.context {
         Context::Folder(folder) => folder.as_path(),
         Context::Remote(_) | Context::Stdin => world.folder.as_path(),
     };
-    let detected = pipeline::detect(&world.environment, folder).await;
-    let mut warnings: Vec<String> = detected.warnings.iter().map(ToString::to_string).collect();
-    let pipeline = detected.pipeline;
-    let scopes = scope::scopes(&pipeline, settings.scope.as_deref(), &settings.fallback);
-    let may_write = scope::may_write(&pipeline, settings.read_only);
-    let cache_repo =
-        cache_repo(settings.cache_repo.as_ref(), &pipeline, &images).map_err(|none| none.to_string());
-
-    let asked = platforms(request, world, &mut warnings);
-    let project = pipeline.project_folder.as_deref();
-    let keys_for = |platforms: &[Platform]| {
-        keys(request, source, project, &world.folder, platforms, cache_repo.as_ref().ok())
-    };
-    // The refs' names depend on the platform, which the engine tells; until then it is taken to be this machine's.
-    let guessed = if asked.is_empty() { vec![this_machine()] } else { asked.clone() };
-    let mut keys = keys_for(&guessed);
     let buildx_flag = request.flags.iter().map(|flag| flag.name).find(|name| needs_buildx(name));
     let wanted = Probe {
         builder: request.last("builder").map(str::to_owned),
         needs_buildx: buildx_flag.map(|flag| format!("--{flag}")),
     };
+    let engine = async { Ok(probe::probe(&world.environment, &wanted).await?) };
+    let images = images(request)?;
+    let surroundings = Surroundings { images, ..surroundings(world, settings, folder).await };
+    of_image(world, request, settings, source, client, surroundings, engine).await
+}
+
+/// Gathers what is to be known of one image. `engine` is waited for while the registry is asked.
+pub async fn of_image(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    source: &Source,
+    client: &Client,
+    surroundings: Surroundings,
+    engine: impl Future<Output = Result<Engine, Error>>,
+) -> Result<Facts, Error> {
+    let Surroundings { pipeline, scopes, may_write, images, mut warnings } = surroundings;
+    let cache_repo =
+        cache_repo(settings.cache_repo.as_ref(), &pipeline, &images).map_err(|none| none.to_string());
+
+    let asked = platforms(request, world, &mut warnings);
+    let project = pipeline.project_folder.as_deref();
+    let member = settings.member.as_deref();
+    let keys_for = |platforms: &[Platform]| {
+        keys(request, source, project, &world.folder, platforms, member, cache_repo.as_ref().ok())
+    };
+    // The refs' names depend on the platform, which the engine tells; until then it is taken to be this machine's.
+    let guessed = if asked.is_empty() { vec![this_machine()] } else { asked.clone() };
+    let mut keys = keys_for(&guessed);
     // Nobody is asked for what will not be read.
     let asks = asks_registry(request, settings);
     let asked_for = |chain: Vec<Named>| if asks { chain } else { Vec::new() };
     let chain = asked_for(caches(&cache_repo, &scopes, &keys));
-    let (engine, mut candidates) = tokio::join!(
-        probe::probe(&world.environment, &wanted),
-        lookup::candidates(client, chain, &guessed, Look::Caches),
-    );
+    let (engine, mut candidates) =
+        tokio::join!(engine, lookup::candidates(client, chain, &guessed, Look::Caches),);
     let engine = engine?;
     let platforms = if asked.is_empty() { vec![engine.platform.clone()] } else { asked };
     if platforms != guessed {
@@ -110,7 +149,7 @@ pub async fn gather(
 }
 
 /// The images that the request names; each must be a reference.
-fn images(request: &Request) -> Result<Vec<Reference>, Error> {
+pub fn images(request: &Request) -> Result<Vec<Reference>, Error> {
     let parse = |name: String| name.parse().map_err(|error| Error::Reference { place: "--tag", error });
     request.tags().into_iter().map(parse).collect()
 }
@@ -143,6 +182,7 @@ fn keys(
     project: Option<&Path>,
     working: &Path,
     platforms: &[Platform],
+    member: Option<&str>,
     repo: Option<&CacheRepo>,
 ) -> Keys {
     let relative = |path: &Path| -> String {
@@ -158,8 +198,13 @@ fn keys(
         Context::Remote(address) => (address.clone(), source.name.clone()),
         Context::Stdin => ("-".to_owned(), source.name.clone()),
     };
-    let image =
-        Image { dockerfile: &dockerfile, context: &context, target: request.last("target"), platforms };
+    let image = Image {
+        dockerfile: &dockerfile,
+        context: &context,
+        target: request.last("target"),
+        platforms,
+        member,
+    };
     Keys::new(repo.map_or("", |repo| repo.tag_prefix), &image)
 }
 

@@ -11,6 +11,7 @@ pub mod engine_run;
 pub mod error;
 pub mod exposure;
 pub mod facts;
+pub mod group;
 pub mod handover;
 pub mod install;
 mod json_text;

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use crate::base::env;
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{GroupOutcome, Outcome};
 use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::report::file::{self, check_writable};
 use crate::report::text::{self, Style};
-use crate::report::{github, gitlab, json};
+use crate::report::{github, gitlab, group as report_group, json};
 use crate::workflow::error::Error;
 use crate::workflow::world::World;
 
@@ -41,16 +41,43 @@ pub fn outcome(
     if let Some(path) = &settings.dotenv {
         gitlab::write_dotenv(&world.folder.join(path), outcome)?;
     }
-    let offered = |variable, write: fn(&Path, &Outcome) -> Result<(), file::Error>| {
+    let summary = |path: &Path| github::write_step_summary(path, outcome);
+    offer(world, summary, |path: &Path| github::write_outputs(path, outcome));
+    Ok(())
+}
+
+/// The same for several images that were built together.
+pub fn group(world: &World, settings: &Settings, quiet: bool, group: &GroupOutcome) -> Result<(), Error> {
+    if !quiet {
+        let style = Style { color: world.printer.color, width: LOG_WIDTH };
+        world.printer.message(&report_group::summary(group, style));
+    }
+    if let Some(path) = &settings.report {
+        json::write_group(&world.folder.join(path), group)?;
+    }
+    if let Some(path) = &settings.dotenv {
+        report_group::write_dotenv(&world.folder.join(path), group)?;
+    }
+    let summary = |path: &Path| report_group::write_step_summary(path, group);
+    offer(world, summary, |path: &Path| report_group::write_outputs(path, group));
+    Ok(())
+}
+
+/// Writes into the files that GitHub offers.
+fn offer(
+    world: &World,
+    summary: impl Fn(&Path) -> Result<(), file::Error>,
+    outputs: impl Fn(&Path) -> Result<(), file::Error>,
+) {
+    let offered = |variable, write: &dyn Fn(&Path) -> Result<(), file::Error>| {
         if let Some(path) = world.environment.get(variable)
-            && let Err(error) = write(Path::new(path), outcome)
+            && let Err(error) = write(Path::new(path))
         {
             world.printer.warning(&error.to_string());
         }
     };
     if world.environment.is_true(env::GITHUB_ACTIONS) {
-        offered(env::GITHUB_STEP_SUMMARY, github::write_step_summary);
-        offered(env::GITHUB_OUTPUT, github::write_outputs);
+        offered(env::GITHUB_STEP_SUMMARY, &summary);
+        offered(env::GITHUB_OUTPUT, &outputs);
     }
-    Ok(())
 }

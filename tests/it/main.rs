@@ -11,8 +11,10 @@
 mod architecture;
 mod auth;
 mod bad_input;
+mod bake;
 mod circleci_template;
 mod commands;
+mod compose;
 mod dockerfile_oracle;
 mod dockerfile_recorded;
 mod engines;

@@ -41,6 +41,15 @@ pub(super) fn without_target(name: &str) -> &str {
     name.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(name, |(_, rest)| rest)
 }
 
+/// The name that a vertex of a bake target would have without the target's; `None` for one of another target.
+pub(super) fn of_target(name: &str, target: &str) -> Option<String> {
+    let rest = name.strip_prefix('[')?.strip_prefix(target)?;
+    match rest.strip_prefix(' ') {
+        Some(inside) => Some(format!("[{inside}")),
+        None => rest.strip_prefix("] ").map(str::to_owned),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

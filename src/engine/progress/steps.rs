@@ -15,6 +15,9 @@ use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus, Traffic};
 /// As many vertices, and as many layers, as are kept; further ones are not counted.
 const MOST: usize = 1 << 16;
 
+/// As many names of one vertex as are kept.
+const MOST_NAMES: usize = 1000;
+
 /// As many warnings as are kept.
 const MOST_WARNINGS: usize = 1000;
 
@@ -22,7 +25,7 @@ const MOST_WARNINGS: usize = 1000;
 const ONLY_STAGE: &str = "stage-0";
 
 /// Collects events. The answers may be asked for at any time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Steps {
     vertices: Vec<Known>,
     by_key: HashMap<String, usize>,
@@ -30,9 +33,11 @@ pub struct Steps {
     warnings: Vec<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     name: String,
+    /// Names that it had before: bake names a step that several targets share after each of them.
+    others: Vec<String>,
     intervals: Intervals,
     cached: bool,
     error: Option<String>,
@@ -100,8 +105,11 @@ impl Steps {
             }
         };
         let known = &mut self.vertices[index];
-        if !vertex.name.is_empty() {
-            known.name.clone_from(&vertex.name);
+        if !vertex.name.is_empty() && vertex.name != known.name {
+            let before = std::mem::replace(&mut known.name, vertex.name.clone());
+            if !before.is_empty() && known.others.len() < MOST_NAMES && !known.others.contains(&before) {
+                known.others.push(before);
+            }
         }
         if let Some(started) = vertex.started {
             known.intervals.insert(started, vertex.completed);
@@ -127,6 +135,17 @@ impl Steps {
         {
             known.context = current.max(known.context);
         }
+    }
+
+    /// What concerns one target of a bake, as if it had been built alone. Steps that it shares with other targets are among
+    /// it; fetched layers, which nobody attributes to a target, are not.
+    pub fn of_target(&self, target: &str) -> Steps {
+        let own = |known: &Known| {
+            let names = std::iter::once(&known.name).chain(&known.others);
+            let name = names.into_iter().find_map(|name| name::of_target(name, target))?;
+            Some(Known { name, others: Vec::new(), ..known.clone() })
+        };
+        Steps { vertices: self.vertices.iter().filter_map(own).collect(), ..Steps::default() }
     }
 
     /// The stages with their steps. `labels` names the file's stages in their order, as BuildKit does (`build`,
@@ -406,6 +425,26 @@ mod tests {
         ]);
         let expected = ["a 2/2 (linux/amd64) Run 1s RUN x", "a 2/2 (linux/amd64->arm64) Run 2s RUN x"];
         assert_eq!(table(&steps, &[]), expected);
+    }
+
+    #[test]
+    fn targets_are_told_apart_and_share_steps() {
+        let mut steps = Steps::default();
+        let mut push = |key: &str, name: &str, cached: bool| {
+            let vertex = Vertex { key: key.to_owned(), name: name.to_owned(), cached, ..Vertex::default() };
+            steps.push(&Event::Vertex(vertex));
+        };
+        push("0", "[api tools 2/2] RUN x", false);
+        push("0", "[web tools 2/2] RUN x", true);
+        push("1", "[api 2/2] COPY a b", true);
+        push("2", "[web web 2/2] COPY a b", true);
+        push("3", "[api] exporting cache to registry", false);
+        push("4", "[apiary 2/2] RUN no", false);
+        let table = |target: &str, labels: &[&str]| table(&steps.of_target(target), labels);
+        assert_eq!(table("api", &["only"]), ["only 2/2 Cached 0s COPY a b", "tools 2/2 Cached 0s RUN x"]);
+        assert_eq!(table("web", &[]), ["tools 2/2 Cached 0s RUN x", "web 2/2 Cached 0s COPY a b"]);
+        assert_eq!(steps.of_target("api").transfers()[0].kind, TransferKind::CacheExport);
+        assert!(steps.of_target("web").transfers().is_empty());
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Case {
                 context: "",
                 target: None,
                 platforms: std::slice::from_ref(&platform),
+                member: None,
             },
         );
         let classic = self.engine.frontend == Frontend::Classic;

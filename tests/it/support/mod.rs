@@ -14,4 +14,5 @@ pub mod registry;
 pub mod release;
 pub mod scene;
 pub mod scripts;
+pub mod services;
 pub mod token;

@@ -1,0 +1,96 @@
+//! A compose project: built by one bake where compose can say what that bake is, else service by service.
+
+use crate::engine::bake;
+use crate::engine::probe::{self, Probe};
+use crate::invocation::ComposeLine;
+use crate::model::compose::{Added, Project};
+use crate::model::engine::{Engine, Version};
+use crate::model::request::Flag;
+use crate::workflow::error::Error;
+use crate::workflow::group::define::{self, Group, Untouched};
+use crate::workflow::group::prepare::can_bake;
+use crate::workflow::group::singly::Services;
+use crate::workflow::world::World;
+
+/// How a project is built.
+#[derive(Debug)]
+pub enum Way {
+    /// All services at once.
+    Bake(Box<Group>, Box<Engine>),
+    /// One after the other.
+    Singly(Services),
+}
+
+/// Finds out what a line builds and how. The inner error: it is to be run as it stands.
+pub async fn define(
+    world: &World,
+    line: &ComposeLine,
+    standalone: bool,
+) -> Result<Result<Way, Untouched>, Error> {
+    let wanted = Probe { builder: line.build.builder.clone(), needs_buildx: None };
+    let print = bake::compose(standalone, &line.globals, &["build", "--print"], &line.build.given);
+    let (engine, printed) = tokio::join!(probe::probe(&world.environment, &wanted), define::ask(&print));
+    let engine = engine?;
+    // compose before 2.35 does not know `--print`. What else is wrong with the line is wrong with `config` as well.
+    if let Ok(printed) = printed.as_ref()
+        && can_bake(&engine)
+        && printed.stdout.trim_start().starts_with('{')
+    {
+        if !line.build.quiet {
+            world.printer.message(&printed.stderr);
+        }
+        let group = define::of_compose(world, line, &printed.stdout);
+        return Ok(group
+            .map(|group| Way::Bake(Box::new(group), Box::new(engine)))
+            .map_err(Untouched::because));
+    }
+    Ok(services(world, line, standalone, &engine).await.map(Way::Singly).map_err(Untouched::because))
+}
+
+async fn services(
+    world: &World,
+    line: &ComposeLine,
+    standalone: bool,
+    engine: &Engine,
+) -> Result<Services, String> {
+    let build = &line.build;
+    let config = ["config", "--format", "json"];
+    let config = bake::compose(standalone, &line.globals, &config, &build.services);
+    let version = bake::compose(standalone, &[], &["version", "--short"], &[]);
+    let (config, version) = tokio::join!(define::ask(&config), define::ask(&version));
+    let config = config?;
+    if !build.quiet {
+        world.printer.message(&config.stderr);
+    }
+    let project = Project::parse(&config.stdout)?;
+    if let Some(name) = project.secret_variables().find(|name| world.environment.by_name(name).is_none()) {
+        return Err(format!("a secret is taken from `{name}`, which only compose knows"));
+    }
+    let version: Option<Version> = version.ok().and_then(|answer| answer.stdout.parse().ok());
+    let flags = flags(line);
+    let added = Added { flags: &flags, push: build.push, version, frontend: engine.frontend };
+    let members = project.members(&build.services, build.with_dependencies, added)?;
+    if members.is_empty() {
+        return Err("no service is built".to_owned());
+    }
+    Ok(Services { members, progress: line.progress.clone(), quiet: build.quiet })
+}
+
+/// What the command line says of every image.
+fn flags(line: &ComposeLine) -> Vec<Flag> {
+    let build = &line.build;
+    let mut flags = Vec::new();
+    flags.extend(build.build_args.iter().map(|value| Flag::text("build-arg", value.clone())));
+    flags.extend(build.ssh.iter().map(|value| Flag::text("ssh", value.clone())));
+    for (name, value) in [
+        ("builder", &build.builder),
+        ("memory", &build.memory),
+        ("provenance", &build.provenance),
+        ("sbom", &build.sbom),
+    ] {
+        flags.extend(value.iter().map(|value| Flag::text(name, value.clone())));
+    }
+    let switches = [("no-cache", build.no_cache), ("pull", build.pull)];
+    flags.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| Flag::on(name)));
+    flags
+}

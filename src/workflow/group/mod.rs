@@ -1,0 +1,9 @@
+//! Several images at once: a bake, a compose project. The way is that of one image, `request -> facts -> plan -> run ->
+//! outcome -> report`, with one request, one chain and one cache ref for every member, and one run of the engine where
+//! the engine can.
+
+pub mod compose;
+pub mod define;
+pub mod prepare;
+pub mod run;
+pub mod singly;

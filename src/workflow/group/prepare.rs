@@ -1,0 +1,115 @@
+//! Facts and plan of every member. Where we run and what builds is found out once; the registry is asked for all members
+//! at once.
+
+use futures_util::future::try_join_all;
+
+use crate::model::engine::{Driver, Engine, Frontend};
+use crate::model::member::Member;
+use crate::model::reference::Reference;
+use crate::model::request::Flag;
+use crate::model::settings::Settings;
+use crate::plan::group::{self, Planned};
+use crate::plan::steps::{self, Decision, Keep};
+use crate::registry::Client;
+use crate::workflow::build::Prepared;
+use crate::workflow::error::Error;
+use crate::workflow::facts::{self, Surroundings};
+use crate::workflow::source;
+use crate::workflow::world::World;
+
+/// A member, and what was decided for it.
+#[derive(Debug)]
+pub struct PreparedMember {
+    /// The member.
+    pub member: Member,
+    /// Its facts and its plan.
+    pub prepared: Prepared,
+}
+
+/// All members, and what they share.
+#[derive(Debug)]
+pub struct PreparedGroup {
+    /// What builds.
+    pub engine: Engine,
+    /// The members, each after those that it needs.
+    pub members: Vec<PreparedMember>,
+    pub(super) client: Client,
+}
+
+impl PreparedGroup {
+    /// What bake is told beside the definition.
+    pub fn overrides(&self) -> Vec<String> {
+        let planned = |it: &'_ PreparedMember| -> (Member, crate::plan::command::Build) {
+            (it.member.clone(), it.prepared.plan.build.clone())
+        };
+        let planned: Vec<_> = self.members.iter().map(planned).collect();
+        let planned: Vec<Planned<'_>> =
+            planned.iter().map(|(member, build)| Planned { member, build }).collect();
+        group::overrides(&planned)
+    }
+}
+
+/// Gathers facts and decides, for members that one bake builds.
+pub async fn prepare(
+    world: &World,
+    settings: &Settings,
+    members: Vec<Member>,
+    engine: Engine,
+) -> Result<PreparedGroup, Error> {
+    let client = facts::registry(world, settings)?;
+    let surroundings = facts::surroundings(world, settings, &world.folder).await;
+    let named: Vec<Vec<Reference>> =
+        members.iter().map(|member| facts::images(&member.request)).collect::<Result<_, _>>()?;
+    let prepared = members.into_iter().enumerate().map(|(index, member)| {
+        // A member without a name of its own, such as a base, keeps its cache beside the others'.
+        let others = named.iter().enumerate().filter(|(other, _)| *other != index).flat_map(|(_, it)| it);
+        let images = named[index].iter().chain(others).cloned().collect();
+        let surroundings = Surroundings { images, ..surroundings.clone() };
+        one(world, settings, member, engine.clone(), client.clone(), surroundings)
+    });
+    let mut members = try_join_all(prepared).await?;
+    // What is true of all need not be said of each.
+    for (index, it) in members.iter_mut().enumerate() {
+        if index > 0 {
+            it.prepared.plan.warnings.retain(|warning| !surroundings.warnings.contains(warning));
+        }
+    }
+    Ok(PreparedGroup { engine, members, client })
+}
+
+async fn one(
+    world: &World,
+    settings: &Settings,
+    mut member: Member,
+    engine: Engine,
+    client: Client,
+    surroundings: Surroundings,
+) -> Result<PreparedMember, Error> {
+    let settings = Settings { member: Some(member.name.clone()), ..settings.clone() };
+    // Where `docker build` would load the image, bake leaves it in the builder.
+    if !engine.loads_by_default() && !member.request.has("output") {
+        member.request.flags.push(Flag::text("output", "type=cacheonly"));
+    }
+    let request = &member.request;
+    let source = source::read(request, member.inline.as_deref().unwrap_or_default().as_bytes())?;
+    let ready = std::future::ready(Ok(engine));
+    let facts = facts::of_image(world, request, &settings, &source, &client, surroundings, ready).await?;
+    let mut plan = steps::plan(request, &settings, &facts)?;
+    if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond.is_empty() {
+        plan.keep = Keep::Nothing;
+        plan.decisions.push(Decision {
+            topic: "write",
+            choice: "nothing".to_owned(),
+            reason: format!(
+                "its stages cannot be built one by one, as this engine's cache needs it: {}",
+                member.beyond.join(", ")
+            ),
+        });
+    }
+    Ok(PreparedMember { prepared: Prepared { facts, plan, source, client }, member })
+}
+
+/// Whether one bake can build all of a compose project here.
+pub(super) fn can_bake(engine: &Engine) -> bool {
+    engine.frontend == Frontend::Buildx && !matches!(engine.driver, Driver::Other(_))
+}

@@ -1,0 +1,127 @@
+//! `layerlift bake` on real engines: groups, variables, inheritance, matrices, targets that build on targets, `--set`.
+
+use crate::support::engine::Kind;
+use crate::support::services::Services;
+
+#[test]
+fn docker_28_containerd() {
+    let mut scene = Services::new(Kind::Docker28Containerd);
+    let line = [
+        "--allow=network.host",
+        "--push",
+        "--set",
+        "tools.output=type=cacheonly",
+        "--set",
+        "api.args.WHO=set",
+        "all",
+    ];
+    let names = ["api", "web", "job-one", "job-two", "own"];
+    let cold = scene.build("bake", &line).made();
+    let mut members = cold.members();
+    members.sort_unstable();
+    assert_eq!(members, ["api", "job-one", "job-two", "own", "tools", "web"], "{cold}");
+    let who = scene.registry.reference(&format!("{}/api:1", scene.repository));
+    assert_eq!(scene.registry.file(&who, "who"), "set");
+    let first = names.map(|name| scene.stamps(name));
+
+    scene.reset();
+    let unchanged = scene.build("bake", &line).made();
+    assert_eq!(names.map(|name| scene.stamps(name)), first, "{unchanged}");
+    members.iter().for_each(|name| assert_eq!(unchanged.executed(name), [""; 0], "{unchanged}"));
+
+    // A target's own cache is where it says, and nowhere else.
+    let tags = scene.registry.tags(&scene.repository);
+    assert!(tags.contains_key(&format!("{}/own-cache:1", scene.repository)), "{tags:#?}");
+    assert!(!tags.keys().any(|tag| tag.contains("/cache:branch-main--own-")), "{tags:#?}");
+    let configs = names.map(|name| scene.config(name));
+
+    scene.reset();
+    scene.write("api/a.txt", "changed\n");
+    let changed = scene.build("bake", &line).made();
+    let ran = changed.executed("api");
+    assert!(ran.len() == 2 && ran[0].starts_with("COPY api/") && ran[1].starts_with("RUN echo"), "{ran:?}");
+    let stamps = names.map(|name| scene.stamps(name));
+    assert_eq!((&stamps[1..], &stamps[0].0), (&first[1..], &first[0].0), "{changed}");
+    assert_ne!(stamps[0].1, first[0].1);
+
+    let bare = scene.bare("docker", &[&["buildx", "bake"], line.as_slice()].concat()).ok();
+    for (name, config) in names.iter().zip(&configs) {
+        assert_eq!(&scene.config(name), config, "{name}\n{}", bare.all());
+    }
+}
+
+#[test]
+fn docker_28_graph() {
+    let mut scene = Services::new(Kind::Docker28Graph);
+    let line = ["--push", "--allow=network.host"];
+    let cold = scene.build("bake", &line).made();
+    assert_eq!(cold.members(), ["api", "web"], "{cold}");
+    let first = ["api", "web"].map(|name| scene.stamps(name));
+    scene.reset();
+    let unchanged = scene.build("bake", &line).made();
+    assert_eq!(["api", "web"].map(|name| scene.stamps(name)), first, "{unchanged}");
+    ["api", "web"].iter().for_each(|name| assert_eq!(unchanged.executed(name), [""; 0], "{unchanged}"));
+
+    // What cannot be built stage by stage is built all the same, and the plan says what it costs.
+    let plan = scene.test.run(scene.folder(), &["bake", "--dry-run", "job-one"]).ok().text();
+    assert!(plan.contains("its stages cannot be built one by one"), "{plan}");
+    let job = ["--push", "--allow=network.host", "--set", "tools.output=type=cacheonly", "job-one"];
+    let built = scene.build("bake", &job).made();
+    assert_eq!(built.members(), ["tools", "job-one"], "{built}");
+}
+
+#[test]
+fn a_failure_and_a_question_are_bakes_own() {
+    let scene = Services::new(Kind::Docker28Containerd);
+    for question in [&["--print", "web"][..], &["--list=targets"]] {
+        let ours = scene.test.run(scene.folder(), &[&["bake"], question].concat()).ok();
+        let bare = scene.bare("docker", &[&["buildx", "bake"], question].concat()).ok();
+        assert_eq!(ours.text(), bare.text(), "{question:?}");
+    }
+    let missing = scene.test.run(scene.folder(), &["bake", "no-such-target"]);
+    let bare = scene.bare("docker", &["buildx", "bake", "no-such-target"]);
+    assert_ne!(bare.code, 0);
+    assert_eq!(missing.code, bare.code, "{}", missing.all());
+    assert!(missing.stderr.contains("failed to find target no-such-target"), "{}", missing.all());
+
+    scene.write(
+        "Dockerfile",
+        "FROM busybox:latest AS api\nRUN exit 3\nFROM busybox:latest AS web\nRUN true\n",
+    );
+    let failed = scene.build("bake", &[]);
+    let bare = scene.bare("docker", &["buildx", "bake"]);
+    assert_eq!(
+        (failed.finished.code, failed.report["status"].as_str()),
+        (bare.code, Some("failed")),
+        "{failed}"
+    );
+    assert_eq!(failed.executed("api"), ["RUN exit 3"], "{failed}");
+}
+
+#[test]
+fn what_bake_does_not_allow_is_not_done() {
+    let scene = Services::new(Kind::Docker28Containerd);
+    let ours = scene.build("bake", &["web"]);
+    let bare = scene.bare("docker", &["buildx", "bake", "web"]);
+    assert_ne!(bare.code, 0, "{}", bare.all());
+    assert_eq!(ours.finished.code, bare.code, "{ours}");
+    assert!(ours.finished.stderr.contains("--allow=network.host"), "{ours}");
+}
+
+#[test]
+fn a_definition_from_standard_input_is_built() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let scene = Services::new(Kind::Docker28Containerd);
+    let mut line = scene.test.command(scene.folder(), &["bake", "-f", "-", "--allow=network.host", "web"]);
+    let mut child = line.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let definition = br#"{"target": {"web": {"target": "web", "network": "host", "tags": ["web:stdin"]}}}"#;
+    child.stdin.take().unwrap().write_all(definition).unwrap();
+    let built: crate::support::program::Finished = child.wait_with_output().unwrap().into();
+    assert_eq!(built.code, 0, "{}", built.all());
+    assert!(built.stderr.contains("layerlift: 1 image, "), "{}", built.all());
+    assert_eq!(
+        scene.engine.run(&["image", "inspect", "-f", "{{.RepoTags}}", "web:stdin"]).ok().text(),
+        "[web:stdin]"
+    );
+}
