@@ -49,8 +49,6 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, prepared: &P
     let members = prepared.members.iter().map(|it| (&it.member, &it.prepared));
     let mut out = text(members, settings, |_, _| Vec::new());
     let folder = cache_folder(settings, prepared);
-    let added = bake::added(&prepared.engine, &prepared.overrides(), folder.as_deref());
-    let bake = group.bake.shown(added);
     let _ = writeln!(out, "\ncommands");
     let mut command = |command: &str, purpose: &str| {
         let _ = writeln!(out, "  # {purpose}\n  {command}");
@@ -64,7 +62,19 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, prepared: &P
             command(&line, &format!("{name}: {purpose}"));
         }
     }
-    command(&bake.to_string(), "build all");
+    let waves = prepared.waves();
+    for (number, members) in waves.iter().enumerate() {
+        let wave = prepared.wave(members);
+        let added = bake::added(&prepared.engine, &wave.overrides, folder.as_deref());
+        match waves.len() {
+            1 => command(&group.bake.shown(added).to_string(), "build all"),
+            of => {
+                let names = prepared.names(members);
+                let purpose = format!("build {} ({} of {of})", names.join(", "), number + 1);
+                command(&group.bake.of(&names).shown(added).to_string(), &purpose);
+            }
+        }
+    }
     for it in &prepared.members {
         let name = &it.member.name;
         let all = commands(&it.prepared.facts, &it.prepared.plan).into_iter();

@@ -22,6 +22,13 @@ pub struct Bake {
 }
 
 impl Bake {
+    /// The same with other targets; an address before them stays.
+    pub fn of(&self, targets: &[String]) -> Bake {
+        let is_address = |word: &&String| word.contains("://") || word.starts_with("git@");
+        let address = self.targets.iter().take(1).filter(is_address);
+        Bake { targets: address.chain(targets).cloned().collect(), ..self.clone() }
+    }
+
     fn command(&self, buildx: &Buildx, added: Vec<String>) -> Command {
         let words = std::iter::once("bake".to_owned())
             .chain(self.flags.iter().cloned())
@@ -43,26 +50,23 @@ impl Bake {
         Command::new("docker", words)
     }
 
-    /// Builds. `added`: what [`added`] gives; `metadata`: where buildx is to write what came of it, unless the user's own
-    /// flags name a file.
+    /// Builds. `added`: what [`added`] gives; `metadata`: where buildx is to write what came of it, for us alone or for the
+    /// user as well.
     pub fn run(
         &self,
         buildx: &Buildx,
         format: Format,
         added: Vec<String>,
-        metadata: Option<&Path>,
+        metadata: &Path,
+        for_us_alone: bool,
     ) -> Command {
         let mut words = added;
         let progress = if format == Format::RawJson { "rawjson" } else { "plain" };
         words.extend(["--progress".to_owned(), progress.to_owned()]);
-        match metadata {
-            Some(file) => {
-                words.extend(["--metadata-file".to_owned(), file.to_string_lossy().into_owned()]);
-                // For us alone, the provenance in it is only time lost (buildx 0.14).
-                self.command(buildx, words).with_variable("BUILDX_METADATA_PROVENANCE", "disabled")
-            }
-            None => self.command(buildx, words),
-        }
+        words.extend(["--metadata-file".to_owned(), metadata.to_string_lossy().into_owned()]);
+        let command = self.command(buildx, words);
+        // For us alone, the provenance in it is only time lost (buildx 0.14).
+        if for_us_alone { command.with_variable("BUILDX_METADATA_PROVENANCE", "disabled") } else { command }
     }
 }
 
@@ -114,6 +118,9 @@ mod tests {
         let overrides = words(&["api.cache-from=type=local,src=/c/x"]);
         insta::assert_snapshot!(bake.shown(added(&engine, &overrides, Some(Path::new("/c")))),
             @"docker buildx bake -f a.hcl --set 'api.cache-from=type=local,src=/c/x' --allow 'fs=/c' api");
+        assert_eq!(bake.of(&words(&["web"])).targets, ["web"]);
+        let remote = Bake { targets: words(&["https://host/a.git", "all"]), ..bake.clone() };
+        assert_eq!(remote.of(&words(&["web"])).targets, ["https://host/a.git", "web"]);
         let old = Engine { buildx: Some(Version(0, 13, 1)), ..engine };
         insta::assert_snapshot!(bake.shown(added(&old, &[], Some(Path::new("/c")))), @"docker buildx bake -f a.hcl api");
         insta::assert_snapshot!(compose(false, &words(&["-p", "x"]), &["build", "--print"], &words(&["api"])),

@@ -28,7 +28,7 @@ const FLAGS: &[Definition] = &[
 /// A bake line, taken apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BakeLine {
-    /// The flags as given, without the form of the log.
+    /// The flags as given, without the form of the log and the file for metadata.
     pub flags: Vec<String>,
     /// What is to be built: names of targets and groups, perhaps an address before them.
     pub targets: Vec<String>,
@@ -66,6 +66,7 @@ pub fn bake_line(words: &[String]) -> Result<BakeLine, Left> {
                 }
                 match name {
                     "progress" => line.progress = value,
+                    "metadata-file" => {}
                     _ => line.flags.extend(given),
                 }
             }

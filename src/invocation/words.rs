@@ -92,8 +92,7 @@ fn letters(
     found: &mut Vec<Word>,
 ) -> Result<(), Unknown> {
     let unknown = || Unknown(word.to_owned());
-    let mut letters = word[1..].char_indices();
-    while let Some((at, letter)) = letters.next() {
+    for (at, letter) in word[1..].char_indices() {
         let (name, _, takes) = *table.iter().find(|it| it.1 == Some(letter)).ok_or_else(unknown)?;
         if !takes {
             found.push(Word::Flag { name, value: None, given: vec![format!("-{letter}")] });

@@ -55,7 +55,11 @@ impl Definition {
                 member.needs.iter().for_each(|needed| self.visit(needed, seen, members));
                 members.push(member);
             }
-            (None, Some(group)) => group.targets.iter().for_each(|target| self.visit(target, seen, members)),
+            // compose lists them in an order that differs each time.
+            (None, Some(group)) => {
+                let targets: BTreeSet<&String> = group.targets.iter().collect();
+                targets.into_iter().for_each(|target| self.visit(target, seen, members));
+            }
             (None, None) => {}
         }
     }

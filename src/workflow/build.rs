@@ -248,7 +248,7 @@ async fn run(
             printer.warning(&warning);
             warnings.push(warning);
         };
-        if let Some(reference) = blamed(plan, facts, &built) {
+        if let Some(reference) = blamed(plan, facts, &built.errors) {
             again(format!("a layer behind {reference} could not be read; building once more without it"));
             plan.forget_cache();
         } else if retry::push_may_pass(&built.errors) && pushes < PUSH_TRIES {
@@ -268,7 +268,7 @@ async fn run(
 }
 
 /// The cache ref that made a build fail, if it was one.
-pub(super) fn blamed(plan: &Plan, facts: &Facts, built: &Built) -> Option<Reference> {
+pub(super) fn blamed(plan: &Plan, facts: &Facts, errors: &[String]) -> Option<Reference> {
     let reference = plan.chain.read.as_ref()?;
     let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
     let blobs: BTreeSet<Digest> = facts
@@ -280,7 +280,7 @@ pub(super) fn blamed(plan: &Plan, facts: &Facts, built: &Built) -> Option<Refere
         })
         .flatten()
         .collect();
-    (reads && retry::cache_is_to_blame(&built.errors, reference, &blobs)).then(|| reference.clone())
+    (reads && retry::cache_is_to_blame(errors, reference, &blobs)).then(|| reference.clone())
 }
 
 /// After a build that succeeded: the image is pushed where the build could not, then the cache is kept.

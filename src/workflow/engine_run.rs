@@ -1,6 +1,5 @@
 //! One run of the engine: started, watched, read to its end.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -154,13 +153,9 @@ impl Results {
         Results::of(read, id)
     }
 
-    /// Reads the metadata of a bake: results by the targets' names.
-    pub(super) fn of_bake(metadata: &Path) -> BTreeMap<String, Results> {
-        // Beside the targets there may be what is no target (`buildx.build.warnings`).
-        let read: BTreeMap<String, serde_json::Value> =
-            serde_json::from_slice(&bounded(metadata)).unwrap_or_default();
-        let target = |(name, value)| Some((name, Results::of(serde_json::from_value(value).ok()?, None)));
-        read.into_iter().filter_map(target).collect()
+    /// Reads what the metadata of a bake tells of one target.
+    pub(super) fn of_target(told: &serde_json::Value) -> Self {
+        Results::of(Metadata::deserialize(told).unwrap_or_default(), None)
     }
 
     fn of(read: Metadata, id: Option<String>) -> Self {
@@ -192,6 +187,11 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Descriptor {
     digest: Digest,
+}
+
+/// What buildx wrote, as it is: of a bake, an object for each target.
+pub(super) fn metadata(file: &Path) -> serde_json::Map<String, serde_json::Value> {
+    serde_json::from_slice(&bounded(file)).unwrap_or_default()
 }
 
 fn bounded(metadata: &Path) -> Vec<u8> {

@@ -36,16 +36,59 @@ pub struct PreparedGroup {
     pub(super) client: Client,
 }
 
+/// One run of bake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wave {
+    /// The places of the members that it builds.
+    pub members: Vec<usize>,
+    /// What it is told beside the definition.
+    pub overrides: Vec<String>,
+    /// How many targets it solves: its members, and what they need.
+    pub targets: usize,
+}
+
 impl PreparedGroup {
-    /// What bake is told beside the definition.
-    pub fn overrides(&self) -> Vec<String> {
-        let planned = |it: &'_ PreparedMember| -> (Member, crate::plan::command::Build) {
-            (it.member.clone(), it.prepared.plan.build.clone())
-        };
-        let planned: Vec<_> = self.members.iter().map(planned).collect();
-        let planned: Vec<Planned<'_>> =
-            planned.iter().map(|(member, build)| Planned { member, build }).collect();
-        group::overrides(&planned)
+    /// The runs of bake that build the group.
+    pub fn waves(&self) -> Vec<Vec<usize>> {
+        group::waves(&self.planned())
+    }
+
+    /// One of them, as the plans of its members stand now.
+    pub fn wave(&self, members: &[usize]) -> Wave {
+        let planned = self.planned();
+        let own: Vec<Planned<'_>> = members.iter().map(|index| planned[*index]).collect();
+        let is_own = |name: &str| own.iter().any(|it| it.member.name == name);
+        let mut linked: Vec<&str> = Vec::new();
+        let mut open: Vec<&Member> = own.iter().map(|it| it.member).collect();
+        while let Some(member) = open.pop() {
+            for needed in planned.iter().filter(|it| member.needs.contains(&it.member.name)) {
+                let name = needed.member.name.as_str();
+                if !is_own(name) && !linked.contains(&name) {
+                    linked.push(name);
+                    open.push(needed.member);
+                }
+            }
+        }
+        Wave {
+            overrides: group::overrides(&own, &linked),
+            targets: own.len() + linked.len(),
+            members: members.to_vec(),
+        }
+    }
+
+    fn planned(&self) -> Vec<Planned<'_>> {
+        self.members.iter().map(PreparedMember::planned).collect()
+    }
+
+    /// The names of a wave's members.
+    pub fn names(&self, members: &[usize]) -> Vec<String> {
+        members.iter().map(|index| self.members[*index].member.name.clone()).collect()
+    }
+}
+
+impl PreparedMember {
+    fn planned(&self) -> Planned<'_> {
+        Planned { member: &self.member, build: &self.prepared.plan.build }
     }
 }
 

@@ -1,4 +1,4 @@
-//! One run of the engine for all members, and what follows it for each.
+//! The runs of the engine that build a group, and what follows them for each member.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,12 +10,13 @@ use crate::base::process;
 use crate::engine::bake;
 use crate::engine::buildx::Buildx;
 use crate::engine::docker::Docker;
-use crate::engine::progress::Format;
+use crate::engine::progress::{Format, Steps};
 use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Traffic};
 use crate::model::pipeline::Provider;
 use crate::model::request::{Context, Flag, Request};
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::retry;
+use crate::report::file;
 use crate::report::section::Sections;
 use crate::workflow::build;
 use crate::workflow::display::Display;
@@ -51,10 +52,8 @@ pub async fn run(
         build::before(&mut it.prepared, &docker, &world.interrupts, warnings).await;
     }
     let preparation = begun.elapsed();
-    let built = engine_runs(world, settings, group, &mut prepared, &docker, &mut general).await;
-
     let mut outcome = GroupOutcome {
-        status: BuildStatus::Failed,
+        status: BuildStatus::Succeeded,
         exit_code: 0,
         members: Vec::new(),
         traffic: Traffic::default(),
@@ -63,28 +62,40 @@ pub async fn run(
         cache_export: Duration::ZERO,
         warnings: Vec::new(),
     };
-    let built = match built {
-        Err(process::Error::Interrupted { signal }) => {
-            outcome.status = BuildStatus::Interrupted;
-            outcome.exit_code = 128 + signal;
-            None
-        }
-        Err(other) => return Err(other.into()),
-        Ok(built) => {
-            outcome.exit_code = built.built.code;
-            outcome.traffic = built.built.steps.traffic();
-            if built.built.code == 0 {
-                outcome.status = BuildStatus::Succeeded;
+    let mut built: BTreeMap<usize, Built> = BTreeMap::new();
+    let mut metadata = serde_json::Map::new();
+    let mut sections = sections(&prepared);
+    let waves = prepared.waves();
+    for members in &waves {
+        let way = Way { settings, group, docker: &docker, is_only: waves.len() == 1 };
+        match engine_runs(world, way, members, &mut prepared, &mut sections, &mut general).await {
+            Err(process::Error::Interrupted { signal }) => {
+                outcome.status = BuildStatus::Interrupted;
+                outcome.exit_code = 128 + signal;
             }
-            Some(built)
+            Err(other) => return Err(other.into()),
+            Ok(whole) => {
+                outcome.exit_code = whole.code;
+                if whole.code != 0 {
+                    outcome.status = BuildStatus::Failed;
+                }
+                let traffic = whole.steps.traffic();
+                outcome.traffic.context += traffic.context;
+                outcome.traffic.fetched += traffic.fetched;
+                for index in members {
+                    built.insert(*index, whole.of(&prepared.members[*index].member.name));
+                }
+                metadata.extend(whole.metadata);
+            }
         }
-    };
-    let is_one = prepared.members.len() == 1;
-    for (it, mut warnings) in prepared.members.iter().zip(warnings) {
+        if outcome.status != BuildStatus::Succeeded {
+            break;
+        }
+    }
+    for (index, (it, mut warnings)) in prepared.members.iter().zip(warnings).enumerate() {
         let mut member = build::planned(&it.member.request, &it.prepared);
-        member.status = outcome.status;
-        member.exit_code = outcome.exit_code;
-        if let Some(whole) = &built {
+        (member.status, member.exit_code) = (outcome.status, outcome.exit_code);
+        if let Some(own) = built.get(&index) {
             let runner = Runner {
                 world,
                 engine: &prepared.engine,
@@ -92,15 +103,21 @@ pub async fn run(
                 spooled: it.prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
                 to_stdout: false,
             };
-            let own = whole.of(&it.member.name, is_one);
             let (request, prepared) = (&it.member.request, &it.prepared);
-            build::finish(request, prepared, runner, &docker, &own, &mut member, &mut warnings).await?;
+            if own.code != 0 {
+                member.status = BuildStatus::Failed;
+            }
+            build::finish(request, prepared, runner, &docker, own, &mut member, &mut warnings).await?;
         }
         member.warnings = warnings;
         member.preparation = preparation;
         member.duration = begun.elapsed();
         outcome.cache_export += member.cache_export;
         outcome.members.push(MemberOutcome { name: it.member.name.clone(), outcome: member });
+    }
+    if let Some(path) = group.metadata_file.as_ref().filter(|_| outcome.status == BuildStatus::Succeeded) {
+        let text = format!("{:#}", serde_json::Value::Object(metadata));
+        file::replace(&world.folder.join(path), text.as_bytes())?;
     }
     outcome.traffic.asked = prepared.client.traffic().bytes_in;
     outcome.warnings = general;
@@ -109,94 +126,119 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// What the engine did for all members.
+/// What is the same for every run.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    settings: &'a Settings,
+    group: &'a Group,
+    docker: &'a Docker,
+    /// There is one run, which is the line as it was given.
+    is_only: bool,
+}
+
+/// What one run did for its members.
 struct Whole {
-    built: Built,
-    results: BTreeMap<String, Results>,
+    code: i32,
+    steps: Steps,
+    errors: Vec<String>,
+    /// What buildx tells of every target.
+    metadata: serde_json::Map<String, serde_json::Value>,
+    /// How many targets were solved.
+    targets: usize,
 }
 
 impl Whole {
     /// What it did for one. bake puts a target's name before its steps only where it builds several.
-    fn of(&self, member: &str, is_one: bool) -> Built {
-        let steps = match is_one {
-            true => self.built.steps.clone(),
-            false => self.built.steps.of_target(member),
+    fn of(&self, member: &str) -> Built {
+        let steps = match self.targets {
+            1 => self.steps.clone(),
+            _ => self.steps.of_target(member),
         };
-        Built {
-            code: self.built.code,
-            steps,
-            errors: self.built.errors.clone(),
-            results: self.results.get(member).cloned().unwrap_or_default(),
-        }
+        let results = self.metadata.get(member).map(Results::of_target).unwrap_or_default();
+        Built { code: self.code, steps, errors: self.errors.clone(), results }
     }
 }
 
-/// The engine's run, shown as it goes; once more where reading a cache made it fail, or a push may pass.
+fn sections(prepared: &PreparedGroup) -> Numbered {
+    let provider = prepared.members.first().map(|it| it.prepared.facts.pipeline.provider);
+    Numbered { sections: Sections::new(provider.unwrap_or(Provider::Local)), number: 0 }
+}
+
+/// Sections of the log, each with a name of its own.
+struct Numbered {
+    sections: Sections,
+    number: u32,
+}
+
+impl Numbered {
+    fn open(&mut self) -> String {
+        self.number += 1;
+        let name = format!("layerlift_build_{}", self.number);
+        self.sections.open(&name, "layerlift: build", clock::now())
+    }
+}
+
+/// A run of bake, shown as it goes; once more where reading a cache made it fail, or a push may pass.
 async fn engine_runs(
     world: &World,
-    settings: &Settings,
-    group: &Group,
+    way: Way<'_>,
+    members: &[usize],
     prepared: &mut PreparedGroup,
-    docker: &Docker,
+    sections: &mut Numbered,
     general: &mut Vec<String>,
 ) -> Result<Whole, process::Error> {
-    let printer = world.printer;
+    let (printer, group) = (world.printer, way.group);
     let files = tempfile::Builder::new()
         .prefix("layerlift-")
         .tempdir()
         .map_err(|source| process::Error::Failed { program: "docker".to_owned(), source })?;
-    let own_metadata = files.path().join("metadata.json");
-    let metadata = group.metadata_file.as_deref();
+    let metadata = files.path().join("metadata.json");
     let buildx = Buildx::find(&world.environment);
-    let provider = prepared.members.first().map(|it| it.prepared.facts.pipeline.provider);
-    let mut sections = Sections::new(provider.unwrap_or(Provider::Local));
-    let folder = cache_folder(settings, prepared);
+    let folder = cache_folder(way.settings, prepared);
     let description = format!("building with \"{}\" instance", prepared.engine.builder);
     let format = match group.is_to_check {
         true => Format::Plain,
         false => engine_run::format(&prepared.engine),
     };
-    let (mut pushes, mut number) = (1, 0);
+    let bake = match way.is_only {
+        true => group.bake.clone(),
+        false => group.bake.of(&prepared.names(members)),
+    };
+    let mut pushes = 1;
     loop {
-        number += 1;
-        let overrides = prepared.overrides();
-        let own = metadata.is_none().then_some(own_metadata.as_path());
-        let added = bake::added(&prepared.engine, &overrides, folder.as_deref());
-        let command = docker.applied(group.bake.run(&buildx, format, added, own));
+        let wave = prepared.wave(members);
+        let added = bake::added(&prepared.engine, &wave.overrides, folder.as_deref());
+        let for_us_alone = group.metadata_file.is_none();
+        let command = way.docker.applied(bake.run(&buildx, format, added, &metadata, for_us_alone));
         let mut display = Display::of(&shown(group), format, description.clone(), world);
-        let is_log = display.is_log();
+        let (is_log, is_quiet) = (display.is_log(), matches!(display, Display::Quiet));
         if is_log {
-            let name = format!("layerlift_build_{number}");
-            printer.message(&sections.open(&name, "layerlift: build", clock::now()));
+            printer.message(&sections.open());
         }
-        let runner = Runner { world, engine: &prepared.engine, docker, spooled: None, to_stdout: true };
+        let runner =
+            Runner { world, engine: &prepared.engine, docker: way.docker, spooled: None, to_stdout: true };
         let watched = runner.watch(&command, format, &mut display).await;
-        let is_quiet = matches!(display, Display::Quiet);
         display.finish(printer);
         if is_log {
-            printer.message(&sections.close(clock::now()));
+            printer.message(&sections.sections.close(clock::now()));
         }
         let (code, steps, messages) = watched?;
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
         errors.extend(messages);
-        let results = match code {
-            0 => Results::of_bake(metadata.unwrap_or(&own_metadata)),
-            _ => BTreeMap::new(),
-        };
-        let whole = Whole { built: Built { code, steps, errors, results: Results::default() }, results };
         if code == 0 {
-            return Ok(whole);
+            let metadata = engine_run::metadata(&metadata);
+            return Ok(Whole { code, steps, errors, metadata, targets: wave.targets });
         }
         let mut again = |warning: String| {
             printer.warning(&warning);
             general.push(warning);
         };
         let mut blamed = Vec::new();
-        for it in &mut prepared.members {
-            let plan = &mut it.prepared.plan;
-            if let Some(reference) = build::blamed(plan, &it.prepared.facts, &whole.built) {
+        for index in members {
+            let it = &mut prepared.members[*index].prepared;
+            if let Some(reference) = build::blamed(&it.plan, &it.facts, &errors) {
                 blamed.push(reference.to_string());
-                plan.forget_cache();
+                it.plan.forget_cache();
             }
         }
         if !blamed.is_empty() {
@@ -204,18 +246,18 @@ async fn engine_runs(
                 "a layer behind {} could not be read; building once more without it",
                 blamed.join(", ")
             ));
-        } else if retry::push_may_pass(&whole.built.errors) && pushes < build::PUSH_TRIES {
+        } else if retry::push_may_pass(&errors) && pushes < build::PUSH_TRIES {
             let left = build::PUSH_TRIES - 1;
             again(format!("an image could not be pushed; trying again ({pushes} of {left})"));
             tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
             pushes += 1;
         } else {
             if is_quiet {
-                let said = whole.built.errors.iter().map(|error| error.trim_end());
-                said.filter(|error| !error.is_empty())
-                    .for_each(|error| printer.message(&format!("{error}\n")));
+                let said = errors.iter().map(|error| error.trim_end()).filter(|error| !error.is_empty());
+                said.for_each(|error| printer.message(&format!("{error}\n")));
             }
-            return Ok(whole);
+            let metadata = serde_json::Map::new();
+            return Ok(Whole { code, steps, errors, metadata, targets: wave.targets });
         }
     }
 }
