@@ -1,6 +1,8 @@
 //! `layerlift bake` on real engines: groups, variables, inheritance, matrices, targets that build on targets, `--set`.
 
-use crate::support::engine::Kind;
+use crate::support::engine::{Engine, Kind};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::registry::Registry;
 use crate::support::services::Services;
 
 #[test]
@@ -96,6 +98,65 @@ fn a_failure_and_a_question_are_bakes_own() {
         "{failed}"
     );
     assert_eq!(failed.executed("api"), ["RUN exit 3"], "{failed}");
+}
+
+#[test]
+fn a_lost_layer_fails_no_target() {
+    let proxy = Proxy::start(&Registry::shared().address);
+    let mut scene = Services::on(Engine::start_with(Kind::Docker28Containerd, &[&proxy.address]));
+    let cache = format!("{}/cache", scene.repository);
+    scene.test.set("LAYERLIFT_CACHE_REPO", &proxy.reference(&cache));
+    let line = ["--push", "--allow=network.host"];
+    let _ = scene.build("bake", &line).made();
+    scene.reset();
+    scene.write("api/a.txt", "changed\n");
+    for digest in scene.registry.layers(&cache) {
+        proxy.on("GET", &format!("/v2/*/cache/blobs/{digest}"), Fault::Status(404, &[])).always();
+    }
+    let built = scene.build("bake", &line);
+    assert!(proxy.faults() > 0, "{:#?}", proxy.requests());
+    assert_eq!((built.finished.code, built.report["status"].as_str()), (0, Some("succeeded")), "{built}");
+    assert!(built.report["warnings"].to_string().contains("building once more without it"), "{built}");
+    let api = scene.registry.reference(&format!("{}/api:1", scene.repository));
+    assert_eq!(scene.registry.file(&api, "api/a.txt"), "changed", "{built}");
+}
+
+#[test]
+fn metadata_of_every_target_is_in_the_users_file() {
+    let mut scene = Services::new(Kind::Docker28Containerd);
+    let metadata = scene.test.path("metadata.json");
+    let line = ["--push", "--allow=network.host", "--metadata-file", metadata.to_str().unwrap()];
+    let _ = scene.build("bake", &line).made();
+    scene.reset();
+    // Now each is built by a bake of its own.
+    let built = scene.build("bake", &line).made();
+    let text = std::fs::read_to_string(&metadata).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for name in ["api", "web"] {
+        let image = scene.registry.reference(&format!("{}/{name}:1", scene.repository));
+        assert_eq!(value[name]["containerimage.digest"], scene.registry.digest(&image), "{text}\n{built}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_the_bake() {
+    let scene = Services::new(Kind::Docker28Containerd);
+    let seconds = format!("6{:07}", std::process::id());
+    let dockerfile =
+        format!("FROM busybox:latest AS api\nRUN sleep {seconds}\nFROM busybox:latest AS web\nRUN true\n");
+    scene.write("Dockerfile", &dockerfile);
+    let child = scene.test.start(scene.folder(), &["bake", "--allow=network.host"]);
+    let busy = || scene.bare("pgrep", &["-f", &format!("sleep {seconds}")]).code == 0;
+    let begin = std::time::Instant::now();
+    while !busy() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "the step did not start");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let _ = scene.bare("kill", &["-INT", &child.id().to_string()]).ok();
+    let ended: crate::support::program::Finished = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 130, "{}", ended.all());
+    assert!(ended.stderr.contains("layerlift: interrupted, 2 images"), "{}", ended.all());
+    assert_eq!(scene.test.temporary_files(), [""; 0]);
 }
 
 #[test]

@@ -44,7 +44,12 @@ pub struct GroupBuild {
 impl Services {
     #[track_caller]
     pub fn new(kind: Kind) -> Services {
-        let engine = Engine::start(kind);
+        Services::on(Engine::start(kind))
+    }
+
+    /// With an engine that was started for the purpose.
+    #[track_caller]
+    pub fn on(engine: Engine) -> Services {
         let registry = Registry::shared();
         let repository = registry.unique("services");
         let mut test = TestEnv::new(&engine);
