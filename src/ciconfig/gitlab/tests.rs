@@ -1,0 +1,147 @@
+//! Whole files, and what the jobs in them come to.
+
+use super::*;
+use crate::ciconfig::unknown::shown;
+
+const ROOT: &str = include_str!("../../../tests/it/ciconfig/gitlab/.gitlab-ci.yml");
+const BUILD: &str = include_str!("../../../tests/it/ciconfig/gitlab/ci/build.yml");
+const BASE: &str = include_str!("../../../tests/it/ciconfig/gitlab/ci/base.yml");
+
+fn read(files: &[(&str, &str)], known: &[(&str, &str)], given: &[(&str, &str)]) -> Result<Vec<Job>, Error> {
+    let values = |pairs: &[(&str, &str)]| -> Values {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let load =
+        |name: &str| Ok(files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned()));
+    jobs(&load, &values(known), &values(given))
+}
+
+/// Jobs as text: place, variables, scripts, notes.
+fn text(jobs: &[Job]) -> String {
+    let mut text = String::new();
+    for job in jobs {
+        text += &format!("{} ({}:{})\n", job.name, job.file, job.line);
+        for (name, value) in &job.variables {
+            text += &format!("  {name}={}\n", shown(value));
+        }
+        for step in &job.steps {
+            match &step.action {
+                Action::Script { text: script, fresh } => {
+                    text += if *fresh { "  after:\n" } else { "" };
+                    script.lines().for_each(|line| text += &format!("  $ {line}\n"));
+                }
+                other => text += &format!("  {other:?}\n"),
+            }
+        }
+        job.notes.iter().chain(&job.left_out).for_each(|note| text += &format!("  # {note}\n"));
+    }
+    text
+}
+
+/// Variables and scripts are those that `gitlab-ci-local --preview` (4.61.0) shows for these files, without the `project:`,
+/// which it would fetch; what the rules add is not in a preview.
+#[test]
+fn a_project_with_everything() {
+    let files = [(".gitlab-ci.yml", ROOT), ("ci/build.yml", BUILD), ("ci/base.yml", BASE)];
+    let known = [
+        ("CI_COMMIT_BRANCH", "main"),
+        ("CI_DEFAULT_BRANCH", "main"),
+        ("CI_REGISTRY_IMAGE", "r.example.com/shop"),
+    ];
+    let jobs = read(&files, &known, &[]).unwrap();
+    insta::assert_snapshot!(text(&jobs), @r#"
+    test (.gitlab-ci.yml:27)
+      PYTHON=3.12
+      $ pytest
+      # `include` of project: platform/templates was not followed
+    build api (.gitlab-ci.yml:36)
+      DOCKER_HOST=tcp://docker:2375
+      IMAGE=r.example.com/shop/api
+      PYTHON=3.12
+      CONTEXT=services/api
+      TAG=latest
+      TARGET=release
+      $ docker info
+      $ export DOCKER_BUILDKIT=1
+      $ docker build --target $TARGET -t $IMAGE:$TAG $CONTEXT
+      $ docker push \
+      $   $IMAGE:$TAG
+      # `include` of project: platform/templates was not followed
+    build web (.gitlab-ci.yml:47)
+      DOCKER_HOST=tcp://docker:2375
+      IMAGE=r.example.com/shop/api
+      PYTHON=3.12
+      CONTEXT=.
+      TAG=$CI_COMMIT_REF_SLUG
+      $ echo "$CI_REGISTRY_PASSWORD" | docker login -u "$CI_REGISTRY_USER" --password-stdin $CI_REGISTRY
+      $ echo "web"
+      $ cd services/web
+      $ export DOCKER_BUILDKIT=1
+      $ docker build --target $TARGET -t $IMAGE:$TAG $CONTEXT
+      $ docker push \
+      $   $IMAGE:$TAG
+      # `include` of project: platform/templates was not followed
+      # no rule of it holds
+    deploy (.gitlab-ci.yml:58)
+      DOCKER_HOST=tcp://docker:2375
+      IMAGE=r.example.com/shop/api
+      PYTHON=3.12
+      $ docker info
+      $ kubectl apply -f k8s.yml
+      after:
+      $ echo done
+      # `include` of project: platform/templates was not followed
+    "#);
+}
+
+#[test]
+fn what_the_starter_gives_stands_above_the_file() {
+    let file = "variables: {MODE: dev, IMAGE: app-$MODE}\nbuild:\n  variables: {MODE: test}\n  script: [a]\n";
+    let jobs = read(&[(FILE, file)], &[], &[("MODE", "prod")]).unwrap();
+    assert_eq!(
+        jobs[0].variables,
+        [("MODE".to_owned(), "prod".to_owned()), ("IMAGE".to_owned(), "app-prod".to_owned())]
+    );
+}
+
+#[test]
+fn matrices_become_jobs() {
+    let file = "build:\n  parallel:\n    matrix:\n      - {ARCH: [amd64, arm64], OS: alpine}\n      - ARCH: s390x\n  script: [a]\n";
+    let names: Vec<String> =
+        read(&[(FILE, file)], &[], &[]).unwrap().into_iter().map(|job| job.name).collect();
+    assert_eq!(names, ["build: [amd64, alpine]", "build: [arm64, alpine]", "build: [s390x]"]);
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    let message = |file: &str| read(&[(FILE, file)], &[], &[]).unwrap_err().to_string();
+    assert_eq!(message("a:\n  script: [x\nb: 1"), ".gitlab-ci.yml:3:2: did not find expected ',' or ']'");
+    assert_eq!(
+        message("\na:\n  extends: .b\n  script: x"),
+        ".gitlab-ci.yml:2: job `a`: it extends `.b`, which is not there"
+    );
+    assert_eq!(
+        message("a:\n  extends: .b\n.b:\n  extends: a\n"),
+        ".gitlab-ci.yml:1: job `a`: `extends` goes in a circle: a -> .b -> a"
+    );
+    assert_eq!(
+        message("a:\n  script: !reference [.b, script]\n"),
+        ".gitlab-ci.yml:1: job `a`: `!reference [.b, script]` names nothing"
+    );
+    assert_eq!(message("x: 1\ninclude: /ci/a.yml\n"), "ci/a.yml cannot be read: it is not there");
+    assert_eq!(message("- a\n"), ".gitlab-ci.yml:1: a mapping of jobs is expected");
+    let round = read(&[(FILE, "include: a.yml"), ("a.yml", "include: [a.yml]")], &[], &[]);
+    assert_eq!(
+        round.unwrap_err().to_string(),
+        "a.yml:1: `include` goes in a circle: .gitlab-ci.yml -> a.yml -> a.yml"
+    );
+    let own = read(&[(FILE, "a:\n  script: !reference [a, script]\n")], &[], &[]);
+    assert!(own.unwrap_err().to_string().contains("goes in a circle"));
+}
+
+#[test]
+fn jobs_in_foreign_builders_are_told() {
+    let file = "build:\n  image: {name: 'gcr.io/kaniko-project/executor:debug', entrypoint: ['']}\n  script: [/kaniko/executor]\n";
+    let jobs = read(&[(FILE, file)], &[], &[]).unwrap();
+    assert!(matches!(&jobs[0].steps[0].action, Action::Foreign { what, .. } if what == "kaniko"));
+}

@@ -1,0 +1,117 @@
+//! Words -> texts: variables replaced, unquoted ones split at blanks (POSIX, 2.6.2 and 2.6.5).
+
+use std::collections::BTreeMap;
+
+use super::lex::{Operation, Piece, Word};
+use crate::ciconfig::unknown::{self, is_unknown};
+
+/// Variables and their values; a value may hold what is unknown.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// The texts that a word becomes: none, one, or several.
+pub(super) fn fields(word: &Word, variables: &Variables) -> Vec<String> {
+    let mut fields: Vec<String> = Vec::new();
+    let mut current: Option<String> = word.is_empty().then(String::new);
+    for piece in word {
+        let (text, splits) = expanded(piece, variables);
+        if !splits {
+            // An unquoted variable that is empty is nothing; quotes make it an empty text.
+            if !text.is_empty() || matches!(piece, Piece::Text { .. } | Piece::Variable { quoted: true, .. })
+            {
+                current.get_or_insert_default().push_str(&text);
+            }
+            continue;
+        }
+        if text.starts_with(char::is_whitespace) {
+            fields.extend(current.take());
+        }
+        let ends = text.ends_with(char::is_whitespace);
+        let mut parts = text.split_whitespace().peekable();
+        while let Some(part) = parts.next() {
+            current.get_or_insert_default().push_str(part);
+            if parts.peek().is_some() || ends {
+                fields.extend(current.take());
+            }
+        }
+    }
+    fields.extend(current);
+    fields
+}
+
+/// The one text that a word becomes where nothing is split: the value of an assignment.
+pub(super) fn text(word: &Word, variables: &Variables) -> String {
+    word.iter().map(|piece| expanded(piece, variables).0).collect()
+}
+
+/// A piece's text, and whether it is split at blanks.
+fn expanded(piece: &Piece, variables: &Variables) -> (String, bool) {
+    match piece {
+        Piece::Text { text, .. } => (text.clone(), false),
+        Piece::Opaque { text } => (unknown::unknown(text), false),
+        Piece::Variable { name, operation, quoted } => {
+            let value = apply(name, operation, variables);
+            let splits = !quoted && !is_unknown(&value);
+            (value, splits)
+        }
+    }
+}
+
+fn apply(name: &str, operation: &Operation, variables: &Variables) -> String {
+    let value = variables.get(name);
+    let known = |cut: &dyn Fn(&str) -> String| match value {
+        Some(value) if !is_unknown(value) => cut(value),
+        Some(value) => value.clone(),
+        None => unknown::unknown(name),
+    };
+    match operation {
+        Operation::Plain => known(&str::to_owned),
+        Operation::Lower => known(&str::to_lowercase),
+        Operation::Upper => known(&str::to_uppercase),
+        Operation::Substring { offset, length } => {
+            known(&|value| value.chars().skip(*offset).take(length.unwrap_or(usize::MAX)).collect())
+        }
+        Operation::WithoutPrefix(prefix) => {
+            known(&|value| value.strip_prefix(prefix.as_str()).unwrap_or(value).to_owned())
+        }
+        Operation::WithoutSuffix(suffix) => {
+            known(&|value| value.strip_suffix(suffix.as_str()).unwrap_or(value).to_owned())
+        }
+        Operation::Default { word, empty_counts } => match value {
+            Some(value) if !(value.is_empty() && *empty_counts) => value.clone(),
+            _ => text(word, variables),
+        },
+        Operation::Instead { word, empty_counts } => match value {
+            Some(value) if !(value.is_empty() && *empty_counts) => text(word, variables),
+            _ => String::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lex::{Token, tokens};
+    use super::*;
+
+    fn expand(script: &str) -> Vec<String> {
+        let variables = [("A", "one two"), ("E", ""), ("SHA", "0123456789"), ("U", "Me/App")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let word = |token| match token {
+            Token::Word(word, _) => word,
+            other => panic!("{other:?}"),
+        };
+        let all = tokens(script).into_iter().flat_map(|token| fields(&word(token), &variables));
+        all.map(|text| unknown::shown(&text)).collect()
+    }
+
+    #[test]
+    fn as_a_shell_does() {
+        assert_eq!(expand("x$A \"x$A\""), ["xone", "two", "xone two"]);
+        assert_eq!(expand("$E \"$E\" '' a$E"), ["", "", "a"]);
+        assert_eq!(
+            expand("${SHA::7} ${SHA:8} ${U,,} ${U#Me/} ${U%App}"),
+            ["0123456", "89", "me/app", "App", "Me/"]
+        );
+        assert_eq!(expand("${E:-x} ${E-x}y ${N:-$SHA} ${A:+yes}${N:+no}"), ["x", "y", "0123456789", "yes"]);
+        assert_eq!(expand("r/${N}:$(git log)"), ["r/$N:$(git log)"]);
+    }
+}
