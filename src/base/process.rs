@@ -55,6 +55,8 @@ pub struct Command {
     pub arguments: Vec<String>,
     /// Variables that differ from our own environment; `None` removes one.
     pub environment: Vec<(String, Option<OsString>)>,
+    /// The folder that it is run in; `None`: ours.
+    pub folder: Option<PathBuf>,
     /// What it reads.
     pub input: Input,
 }
@@ -85,6 +87,9 @@ impl Command {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
+        }
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
         }
         command.stdin(match &self.input {
             Input::Nothing => Stdio::null(),

@@ -67,6 +67,11 @@ pub enum Command {
     ///
     /// Exits with 0 when nothing is a problem, else with 69 (engine), 74 (registry) or 78 (settings).
     Doctor(DoctorArgs),
+    /// List the CI jobs that build images, or run one job's builds here, reading the caches that CI would read
+    ///
+    /// Reads `.gitlab-ci.yml` of the checkout. Nothing is pushed and no cache is written; the image is loaded into the
+    /// engine. Exits with 78 when a build uses what only CI knows, else with the first failure of a build.
+    Repro(ReproArgs),
     /// Print the completion script of a shell
     Completion {
         /// bash, zsh, fish, elvish or powershell
@@ -297,6 +302,43 @@ pub struct DoctorArgs {
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+/// Arguments of `repro`.
+#[derive(Debug, Args)]
+pub struct ReproArgs {
+    /// The job; without one, the jobs are listed
+    pub job: Option<String>,
+    /// Show the job's builds instead of running them
+    #[arg(long)]
+    pub show: bool,
+    /// Form of the list
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Read the caches of this branch [default: the one that is checked out]
+    #[arg(long = "ref", value_name = "BRANCH")]
+    pub reference: Option<String>,
+    /// Read the caches of this merge request
+    #[arg(long, value_name = "NUMBER")]
+    pub mr: Option<u64>,
+    /// The branch that the merge request goes to [default: the default branch]
+    #[arg(long, value_name = "BRANCH")]
+    pub target_branch: Option<String>,
+    /// The project's default branch [default: what `origin` calls so]
+    #[arg(long, value_name = "BRANCH")]
+    pub default_branch: Option<String>,
+    /// A variable that only CI knows; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub var: Vec<String>,
+    /// File of such variables, one NAME=VALUE a line; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Build for every platform that CI builds for, not for the engine's own alone
+    #[arg(long)]
+    pub all_platforms: bool,
+    /// Build although variables are missing; they are empty
+    #[arg(long)]
+    pub allow_missing: bool,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod group;
 mod install;
 mod plan;
 mod plugin;
+mod repro;
 mod run;
 mod settings;
 mod shim;
@@ -93,6 +94,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Plan(arguments) => plan::run(arguments, &world).await,
             Command::Cache(command) => unless_interrupted(&world, cache::run(command, &world)).await,
             Command::Doctor(arguments) => unless_interrupted(&world, doctor::run(arguments, &world)).await,
+            Command::Repro(arguments) => repro::run(arguments, &world).await,
             // Answered above.
             Command::Completion { .. }
             | Command::Run(_)

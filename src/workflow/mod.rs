@@ -19,6 +19,7 @@ pub mod keep;
 pub mod lookup;
 pub mod named;
 pub mod prepare;
+pub mod repro;
 pub mod shim;
 pub mod source;
 pub mod tell;

@@ -26,6 +26,7 @@ mod plan;
 mod plugin;
 mod readme;
 mod registry;
+mod repro;
 mod run;
 mod scenario;
 mod shim;

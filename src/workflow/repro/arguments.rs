@@ -1,0 +1,150 @@
+//! The arguments of a CI job's build, made into those of a build that stays here.
+
+use crate::model::flags::{self, Kind};
+use crate::model::request::OutputSpec;
+
+/// Settings of layerlift that take no value of their own.
+const SWITCHES: [&str; 4] = ["dry-run", "read-only", "strict", "keep-image"];
+/// What a reproduction does by itself, or must not do.
+const TAKEN_OFF: [&str; 9] =
+    ["push", "load", "output", "cache-to", "builder", "read-only", "report", "dotenv", "dry-run"];
+
+/// Arguments, and what was taken off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Local {
+    /// What is left, and `--load`.
+    pub arguments: Vec<String>,
+    /// What was taken off, as given.
+    pub taken_off: Vec<String>,
+}
+
+/// One argument as it was given: its words, and the long name and value of a flag.
+struct Given<'a> {
+    words: &'a [String],
+    flag: Option<(&'a str, Option<&'a str>)>,
+}
+
+/// Takes off what pushes, exports a cache, chooses a builder or writes a report, and asks for the image to be loaded.
+/// Several platforms become this machine's own, unless `all_platforms`.
+pub fn local(arguments: &[String], all_platforms: bool) -> Local {
+    let mut local = Local::default();
+    let mut rest = arguments;
+    let mut asks = false;
+    while let Some(given) = next(&mut rest) {
+        let drops = match given.flag {
+            // A folder or an archive is a result like an image; it stays.
+            Some(("output", Some(value))) => {
+                let output = OutputSpec::parse(value);
+                output.push || matches!(output.kind.as_str(), "image" | "docker" | "registry")
+            }
+            Some(("platform", Some(value))) => value.contains(',') && !all_platforms,
+            // GitHub's cache answers inside of GitHub's jobs only.
+            Some(("cache-from", Some(value))) => value.contains("type=gha"),
+            Some((name, _)) => TAKEN_OFF.contains(&name),
+            None => false,
+        };
+        let keeps_output = matches!(given.flag, Some(("output" | "check" | "call", _))) && !drops;
+        asks |= keeps_output;
+        if drops { &mut local.taken_off } else { &mut local.arguments }.extend(given.words.iter().cloned());
+    }
+    if !asks {
+        local.arguments.insert(0, "--load".to_owned());
+    }
+    local
+}
+
+fn next<'a>(rest: &mut &'a [String]) -> Option<Given<'a>> {
+    let (first, _) = rest.split_first()?;
+    let (flag, length) = read(first, rest.get(1));
+    let (words, after) = rest.split_at(length);
+    *rest = after;
+    Some(Given { words, flag })
+}
+
+/// The flag that a word is, with its value, and how many words they are.
+fn read<'a>(word: &'a str, next: Option<&'a String>) -> (Option<(&'a str, Option<&'a str>)>, usize) {
+    let follows = next.map_or(1, |_| 2);
+    if let Some(long) = word.strip_prefix("--") {
+        return match long.split_once('=') {
+            Some((name, value)) => (Some((name, Some(value))), 1),
+            None if takes_value(long) => (Some((long, next.map(String::as_str))), follows),
+            None => (Some((long, None)), 1),
+        };
+    }
+    let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+        return (None, 1);
+    };
+    // `-qt name`, `-tname`: the first letter that takes a value takes what follows it.
+    for (index, letter) in letters.char_indices() {
+        let definition = flags::BUILD_FLAGS.iter().find(|flag| flag.short == Some(letter));
+        let Some(definition) = definition.filter(|flag| flag.kind != Kind::Switch) else { continue };
+        let attached = letters[index + letter.len_utf8()..].trim_start_matches('=');
+        // A cluster is one word with its switches: only a flag that stands alone is taken for that flag.
+        let name = if index == 0 { definition.name } else { "" };
+        return if attached.is_empty() {
+            (Some((name, next.map(String::as_str))), follows)
+        } else {
+            (Some((name, Some(attached))), 1)
+        };
+    }
+    (Some(("", None)), 1)
+}
+
+fn takes_value(name: &str) -> bool {
+    match flags::definition(name) {
+        Some(definition) => definition.kind != Kind::Switch,
+        None => !SWITCHES.contains(&name),
+    }
+}
+
+/// The values of a flag.
+pub fn values<'a>(arguments: &'a [String], wanted: &str) -> Vec<&'a str> {
+    let mut rest = arguments;
+    let mut values = Vec::new();
+    while let Some(given) = next(&mut rest) {
+        values.extend(given.flag.filter(|(name, _)| *name == wanted).and_then(|(_, value)| value));
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_leaves_the_machine_is_taken_off() {
+        for (line, left, off) in [
+            ("-t a:1 --push .", "--load -t a:1 .", "--push"),
+            ("-t a --output type=registry,name=b .", "--load -t a .", "--output type=registry,name=b"),
+            ("-o type=local,dest=out .", "-o type=local,dest=out .", ""),
+            ("--cache-to=type=inline --cache-from a .", "--load --cache-from a .", "--cache-to=type=inline"),
+            ("--platform linux/amd64,linux/arm64 .", "--load .", "--platform linux/amd64,linux/arm64"),
+            ("--platform=linux/arm64 .", "--load --platform=linux/arm64 .", ""),
+            (
+                "--builder x --cache-repo r/c --strict -qt a .",
+                "--load --cache-repo r/c --strict -qt a .",
+                "--builder x",
+            ),
+            ("--build-arg --push .", "--load --build-arg --push .", ""),
+        ] {
+            let local = local(&words(line), false);
+            assert_eq!(
+                (local.arguments.join(" ").as_str(), local.taken_off.join(" ").as_str()),
+                (left, off),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_found_in_every_form() {
+        assert_eq!(
+            values(&words("--secret id=a --secret=id=b -f x -t secret ."), "secret"),
+            ["id=a", "id=b"]
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! The builds in a job's script, each as the line of layerlift that reproduces it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ciconfig::shell::{Found, State};
+use crate::ciconfig::{Action, Job, unknown};
+use crate::invocation::{self, ComposeVerb, Tool};
+use crate::workflow::repro::arguments;
+use crate::workflow::repro::surroundings::{OF_THE_RUNNER, Surroundings};
+
+/// A build of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The command as CI runs it, for lists; values that only CI knows by their names.
+    pub given: String,
+    /// `file:line` of it.
+    pub place: String,
+    /// How it is reproduced, or why it cannot be.
+    pub line: Result<Line, String>,
+    /// Variables that it sees.
+    pub environment: BTreeMap<String, String>,
+    /// Variables that it would take from its surroundings, and that nobody has given.
+    pub hidden: Vec<String>,
+    /// Its folder, counted from the checkout.
+    pub folder: String,
+    /// The file that it reads.
+    pub input: Option<String>,
+    /// It stands in an `if`, a loop or a `case`.
+    pub conditional: bool,
+    /// What only CI knows of it: names of variables, and files of secrets that are not there.
+    pub missing: BTreeSet<String>,
+}
+
+/// The line of layerlift that takes a build's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// `build`, `bake`, `compose`.
+    pub subcommand: String,
+    /// What follows it.
+    pub arguments: Vec<String>,
+    /// What was taken off the arguments, as given.
+    pub taken_off: Vec<String>,
+}
+
+/// Finds the builds of a job, and what of its script was not understood. `place` gives `file:line` of a script's line.
+pub fn of_job(
+    job: &Job,
+    known: &BTreeMap<String, String>,
+    surroundings: &Surroundings,
+    place: &dyn Fn(&str) -> String,
+) -> (Vec<Build>, Vec<String>) {
+    let mut state = State {
+        given: surroundings.given.clone(),
+        root: surroundings.root.to_string_lossy().into_owned(),
+        ..State::default()
+    };
+    known.iter().for_each(|(name, value)| state.export(name, value));
+    job.variables.iter().for_each(|(name, value)| state.export(name, value));
+    let begin = state.clone();
+    let mut builds = Vec::new();
+    let mut notes = Vec::new();
+    for step in &job.steps {
+        match &step.action {
+            Action::Script { text, fresh } => {
+                let state = if *fresh { &mut begin.clone() } else { &mut state };
+                if let Some(folder) = &step.folder {
+                    state.folder.clone_from(folder);
+                }
+                let found = state.walk(text);
+                builds.extend(found.into_iter().filter_map(|found| build(found, surroundings, place)));
+                notes.append(&mut state.notes);
+            }
+            Action::Foreign { what, reason } => builds.push(Build {
+                given: what.clone(),
+                place: format!("{}:{}", job.file, job.line),
+                line: Err(reason.clone()),
+                environment: BTreeMap::new(),
+                hidden: Vec::new(),
+                folder: String::new(),
+                input: None,
+                conditional: false,
+                missing: BTreeSet::new(),
+            }),
+        }
+    }
+    (builds, notes)
+}
+
+/// A command as a build; `None` when it is none.
+fn build(found: Found, surroundings: &Surroundings, place: &dyn Fn(&str) -> String) -> Option<Build> {
+    let (line, of_globals) = recognised(&found.words, surroundings.all_platforms)?;
+    let mut environment = found.environment;
+    environment.extend(of_globals);
+    environment.retain(|name, _| !OF_THE_RUNNER.contains(&name.as_str()));
+    let mut missing: BTreeSet<String> = BTreeSet::new();
+    let mut hidden = Vec::new();
+    if let Ok(line) = &line {
+        let texts = line.arguments.iter().chain([&found.folder]).chain(&found.input);
+        missing.extend(texts.flat_map(|text| unknown::names(text)));
+        for name in taken_from_environment(&line.arguments) {
+            match environment.get(&name) {
+                Some(value) => missing.extend(unknown::names(value)),
+                None => {
+                    missing.insert(name.clone());
+                    hidden.push(name);
+                }
+            }
+        }
+        let folder = surroundings.root.join(&found.folder);
+        let files = secrets(&line.arguments).into_iter().filter_map(|(_, source, _)| source);
+        missing.extend(files.filter(|file| !unknown::is_unknown(file) && !folder.join(file).exists()));
+    }
+    environment.insert("LAYERLIFT_READ_ONLY".to_owned(), "true".to_owned());
+    Some(Build {
+        given: unknown::shown(&found.words.join(" ")),
+        place: place(&found.line),
+        line,
+        environment,
+        hidden,
+        folder: found.folder,
+        input: found.input,
+        conditional: found.conditional,
+        missing,
+    })
+}
+
+/// What a build is reproduced by, and the variables that its global flags stand for.
+type Recognised = (Result<Line, String>, Vec<(String, String)>);
+
+fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
+    let (program, rest) = words.split_first()?;
+    let name = program.rsplit('/').next()?;
+    let image = |arguments: &[String]| {
+        let local = arguments::local(arguments, all_platforms);
+        Ok(Line { subcommand: "build".to_owned(), arguments: local.arguments, taken_off: local.taken_off })
+    };
+    let other = |subcommand: &str, arguments: Vec<String>| {
+        let line = Line { subcommand: subcommand.to_owned(), arguments, taken_off: Vec::new() };
+        (Ok(line), Vec::new())
+    };
+    match (name, rest) {
+        ("layerlift", [first, rest @ ..]) if first == "build" => return Some((image(rest), Vec::new())),
+        ("layerlift", [first, rest @ ..]) if first == "run" => {
+            let at = rest.iter().position(|word| word == "--")?;
+            return recognised(&rest[at + 1..], all_platforms);
+        }
+        ("layerlift", [first, rest @ ..]) if first == "bake" || first == "compose" => {
+            return Some(other(first, rest.to_vec()));
+        }
+        ("executor", _) if program.contains("kaniko") => {
+            return Some((Err("kaniko builds, not the engine".to_owned()), Vec::new()));
+        }
+        _ => {}
+    }
+    let found = invocation::recognise(words)?;
+    let line = match found.tool {
+        Tool::Build => image(&found.arguments),
+        Tool::Bake => {
+            Ok(Line { subcommand: "bake".to_owned(), arguments: found.arguments, taken_off: Vec::new() })
+        }
+        Tool::Compose { verb: ComposeVerb::Build, .. } => {
+            let all = found.globals.into_iter().chain(["build".to_owned()]).chain(found.arguments).collect();
+            Ok(Line { subcommand: "compose".to_owned(), arguments: all, taken_off: Vec::new() })
+        }
+        Tool::Compose { .. } => {
+            Err("it runs services as well; build them with `layerlift compose build`".to_owned())
+        }
+        Tool::Buildah(tool) => Err(format!("{tool} builds, not the engine")),
+        Tool::Buildctl => Err("buildctl builds, not the engine".to_owned()),
+    };
+    Some((line, found.environment))
+}
+
+/// Names of variables whose values a build takes from its surroundings: `--build-arg NAME`, `--secret id=NAME`.
+fn taken_from_environment(arguments: &[String]) -> Vec<String> {
+    let without_value =
+        arguments::values(arguments, "build-arg").into_iter().filter(|text| !text.contains('='));
+    // A proxy of the runner is nobody's argument.
+    let names =
+        without_value.filter(|name| !name.to_ascii_lowercase().ends_with("_proxy")).map(str::to_owned);
+    let of_secrets =
+        secrets(arguments).into_iter().filter_map(|(id, source, variable)| match (source, variable) {
+            (_, Some(name)) => Some(name),
+            // Without a source it is the variable of its name (buildx, `util/buildflags/secrets.go`).
+            (None, None) => id,
+            (Some(_), None) => None,
+        });
+    names.chain(of_secrets).collect()
+}
+
+/// Id, file and variable of every `--secret`.
+fn secrets(arguments: &[String]) -> Vec<(Option<String>, Option<String>, Option<String>)> {
+    let read = |text: &str| {
+        let fields = crate::model::request::csv_fields(text);
+        let value = |wanted: &[&str]| {
+            let pairs = fields.iter().filter_map(|field| field.split_once('='));
+            pairs.into_iter().find(|(key, _)| wanted.contains(key)).map(|(_, value)| value.to_owned())
+        };
+        (value(&["id"]), value(&["src", "source"]), value(&["env"]))
+    };
+    arguments::values(arguments, "secret").into_iter().map(read).collect()
+}

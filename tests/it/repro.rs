@@ -1,0 +1,133 @@
+//! `layerlift repro`: a CI job made a cache, a person's checkout finds it, and leaves it as it is.
+
+use serde_json::Value;
+
+use crate::support::cli::TestEnv;
+use crate::support::engine::{Engine, Kind};
+use crate::support::job::{Event, gitlab};
+use crate::support::project::Project;
+use crate::support::registry::Registry;
+
+const JOBS: &str = "\
+include: [ci/base.yml]
+variables:
+  DOCKER_HOST: tcp://docker:2375
+  IMAGE: $CI_REGISTRY_IMAGE/app
+build app:
+  extends: .docker
+  script:
+    - !reference [.login, script]
+    - docker build --network=host --build-arg VERSION -t $IMAGE:$CI_COMMIT_REF_SLUG --push .
+release:
+  script:
+    - docker build --secret id=npm,src=npmrc --build-arg TAG=$(git describe) -t $IMAGE:$TOKEN_OF_CI .
+test:
+  script: [make test]
+";
+
+const BASE: &str = "\
+.login:
+  script:
+    - echo \"$CI_REGISTRY_PASSWORD\" | docker login -u user --password-stdin $CI_REGISTRY
+.docker:
+  image: docker:cli
+  services: [docker:dind]
+  variables: {VERSION: '7'}
+";
+
+#[track_caller]
+fn project() -> Project {
+    let project = Project::new();
+    project.write(".gitlab-ci.yml", JOBS);
+    project.write("ci/base.yml", BASE);
+    project.write(".dockerignore", ".gitlab-ci.yml\nci\n");
+    project
+}
+
+#[test]
+fn a_persons_build_reads_what_the_job_kept() {
+    let mut engine = Engine::start(Kind::Docker28Containerd);
+    let registry = Registry::shared();
+    let project = project();
+    let name = registry.unique("repro");
+    let image = registry.reference(&name);
+    let mut test = TestEnv::new(&engine);
+    test.set_job(gitlab(&image, Event::Branch("main")));
+    let tag = format!("{image}/app:main");
+    let built = test.build(&project, &["--build-arg", "VERSION=7", "-t", &tag, "--push"]);
+    assert_eq!(built.finished.code, 0, "{built}");
+    let cache = registry.reference(&format!("{name}/cache:branch-main"));
+    let digest = |it: &str| registry.crane(&["digest", it]).text();
+    let before = (digest(&cache), digest(&tag));
+
+    engine.reset();
+    let mut test = TestEnv::new(&engine);
+    test.set("CI_COMMIT_BRANCH", "somewhere-else");
+    let given = format!("CI_REGISTRY_IMAGE={image}");
+    let options = ["--var", &given, "--default-branch", "main"];
+    let run = |more: &[&str]| {
+        let all: Vec<&str> =
+            ["repro", "build app"].into_iter().chain(options).chain(more.iter().copied()).collect();
+        test.run(project.folder(), &all)
+    };
+    let shown = run(&["--show"]).ok();
+    assert_eq!(
+        shown.text(),
+        format!("layerlift build --load '--network=host' --build-arg VERSION -t {tag} .")
+    );
+    assert!(shown.stderr.contains(".gitlab-ci.yml:9: left out here: --push"), "{}", shown.all());
+
+    let of_branch = run(&[]).ok();
+    assert!(of_branch.all().contains("all 12 steps cached"), "{}", of_branch.all());
+    assert_eq!(engine.file(&tag, "/app/source.txt"), project.source());
+    let of_request = run(&["--mr", "12", "--ref", "feature/x", "--var", "CI_COMMIT_REF_SLUG=mr"]).ok();
+    assert!(of_request.all().contains("branch-main"), "{}", of_request.all());
+    assert!(!engine.file(&format!("{image}/app:mr"), "/app/source.txt").is_empty());
+    assert_eq!((digest(&cache), digest(&tag)), before, "nothing was written");
+    assert_eq!(
+        registry.crane(&["ls", &registry.reference(&format!("{name}/cache"))]).text().lines().count(),
+        1
+    );
+}
+
+#[test]
+fn what_only_ci_knows_is_asked_for() {
+    let project = project();
+    let test = TestEnv::bare();
+    let missing = test.run(project.folder(), &["repro", "release"]);
+    assert_eq!(missing.code, 78, "{}", missing.all());
+    for wanted in [
+        "TOKEN_OF_CI (.gitlab-ci.yml:12)",
+        "CI_REGISTRY_IMAGE",
+        "$(git describe)",
+        "npmrc",
+        "--allow-missing",
+    ] {
+        assert!(missing.stderr.contains(wanted), "{wanted}: {}", missing.all());
+    }
+    project.write("ci.env", "# of CI\nCI_REGISTRY_IMAGE=r.example.com/a\nTOKEN_OF_CI=hunter2\n");
+    let shown = test.run(project.folder(), &["repro", "release", "--show", "--env-file", "ci.env"]).ok();
+    assert!(shown.text().contains("r.example.com/a/app:***"), "{}", shown.all());
+    assert!(!shown.all().contains("hunter2"), "{}", shown.all());
+}
+
+#[test]
+fn jobs_are_listed_and_chosen_by_name() {
+    let project = project();
+    let test = TestEnv::bare();
+    let list = test.run(project.folder(), &["repro", "--format", "json"]).ok();
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let jobs = list["jobs"].as_array().unwrap();
+    let names: Vec<&str> = jobs.iter().filter_map(|job| job["job"].as_str()).collect();
+    assert_eq!(names, ["build app", "release"]);
+    assert_eq!((&jobs[0]["file"], &jobs[0]["line"]), (&".gitlab-ci.yml".into(), &5.into()));
+    let unknown = test.run(project.folder(), &["repro", "app"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.all());
+    assert!(unknown.stderr.contains("there is `build app`"), "{}", unknown.all());
+    let text = test.run(project.folder(), &["repro"]).ok();
+    assert!(
+        text.text().starts_with("gitlab  build app  .gitlab-ci.yml:5\n    docker build --network=host"),
+        "{}",
+        text.all()
+    );
+}
