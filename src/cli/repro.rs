@@ -177,6 +177,13 @@ async fn reproduce(
             "give variables by --var NAME=VALUE or --env-file FILE, create the files, or leave them empty by --allow-missing",
         ));
     }
+    if let Some(reason) = builds.iter().find_map(|build| build.line.as_ref().err())
+        && builds.iter().all(|build| build.line.is_err())
+    {
+        let message = format!("nothing of job `{}` can be reproduced: {reason}", job.name);
+        return Err(Failure::new(ExitCode::ENGINE, message)
+            .with_hint("a job that calls `docker build` or `layerlift build` can be"));
+    }
     let program = std::env::current_exe().map_err(|error| Failure::from_error(ExitCode::INTERNAL, &error))?;
     let secrets: Vec<&str> = builds
         .iter()
@@ -195,7 +202,7 @@ async fn reproduce(
                 continue;
             }
         };
-        let command = repro::command(build, line, &program.to_string_lossy(), &surroundings.root);
+        let command = repro::command(world, build, line, &program.to_string_lossy(), &surroundings.root);
         let folder = if build.folder.is_empty() { String::new() } else { format!("cd {} && ", build.folder) };
         let mut plain = command.clone();
         plain.program = "layerlift".to_owned();

@@ -21,6 +21,11 @@ build app:
 release:
   script:
     - docker build --secret id=npm,src=npmrc --build-arg TAG=$(git describe) -t $IMAGE:$TOKEN_OF_CI .
+stack:
+  script: layerlift compose -f compose.yml build --push
+pages:
+  image: gcr.io/kaniko-project/executor:debug
+  script: /kaniko/executor --context .
 test:
   script: [make test]
 ";
@@ -119,7 +124,7 @@ fn jobs_are_listed_and_chosen_by_name() {
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
     let jobs = list["jobs"].as_array().unwrap();
     let names: Vec<&str> = jobs.iter().filter_map(|job| job["job"].as_str()).collect();
-    assert_eq!(names, ["build app", "release"]);
+    assert_eq!(names, ["build app", "release", "stack", "pages"]);
     assert_eq!((&jobs[0]["file"], &jobs[0]["line"]), (&".gitlab-ci.yml".into(), &5.into()));
     let unknown = test.run(project.folder(), &["repro", "app"]);
     assert_eq!(unknown.code, 2, "{}", unknown.all());
@@ -130,4 +135,15 @@ fn jobs_are_listed_and_chosen_by_name() {
         "{}",
         text.all()
     );
+    let stack = test.run(project.folder(), &["repro", "stack", "--show"]).ok();
+    assert_eq!(stack.text(), "layerlift compose -f compose.yml build");
+    let pages = test.run(project.folder(), &["repro", "pages"]);
+    assert_eq!(pages.code, 69, "{}", pages.all());
+    assert!(
+        pages.stderr.contains("nothing of job `pages` can be reproduced: it runs in gcr.io/"),
+        "{}",
+        pages.all()
+    );
+    let nowhere = test.run(&test.path("tmp"), &["repro"]);
+    assert_eq!(nowhere.code, 66, "{}", nowhere.all());
 }

@@ -110,6 +110,7 @@ fn build(found: Found, surroundings: &Surroundings, place: &dyn Fn(&str) -> Stri
         let files = secrets(&line.arguments).into_iter().filter_map(|(_, source, _)| source);
         missing.extend(files.filter(|file| !unknown::is_unknown(file) && !folder.join(file).exists()));
     }
+    // File modes are normalized as in CI because `GITLAB_CI` is among the variables: nothing is set for that here.
     environment.insert("LAYERLIFT_READ_ONLY".to_owned(), "true".to_owned());
     Some(Build {
         given: unknown::shown(&found.words.join(" ")),
@@ -134,9 +135,9 @@ fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
         let local = arguments::local(arguments, all_platforms);
         Ok(Line { subcommand: "build".to_owned(), arguments: local.arguments, taken_off: local.taken_off })
     };
-    let other = |subcommand: &str, arguments: Vec<String>| {
-        let line = Line { subcommand: subcommand.to_owned(), arguments, taken_off: Vec::new() };
-        (Ok(line), Vec::new())
+    let several = |subcommand: &str, arguments: Vec<String>| {
+        let (taken_off, arguments) = arguments.into_iter().partition(|word| word == "--push");
+        Ok(Line { subcommand: subcommand.to_owned(), arguments, taken_off })
     };
     match (name, rest) {
         ("layerlift", [first, rest @ ..]) if first == "build" => return Some((image(rest), Vec::new())),
@@ -145,7 +146,7 @@ fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
             return recognised(&rest[at + 1..], all_platforms);
         }
         ("layerlift", [first, rest @ ..]) if first == "bake" || first == "compose" => {
-            return Some(other(first, rest.to_vec()));
+            return Some((several(first, rest.to_vec()), Vec::new()));
         }
         ("executor", _) if program.contains("kaniko") => {
             return Some((Err("kaniko builds, not the engine".to_owned()), Vec::new()));
@@ -155,12 +156,10 @@ fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
     let found = invocation::recognise(words)?;
     let line = match found.tool {
         Tool::Build => image(&found.arguments),
-        Tool::Bake => {
-            Ok(Line { subcommand: "bake".to_owned(), arguments: found.arguments, taken_off: Vec::new() })
-        }
+        Tool::Bake => several("bake", found.arguments),
         Tool::Compose { verb: ComposeVerb::Build, .. } => {
             let all = found.globals.into_iter().chain(["build".to_owned()]).chain(found.arguments).collect();
-            Ok(Line { subcommand: "compose".to_owned(), arguments: all, taken_off: Vec::new() })
+            several("compose", all)
         }
         Tool::Compose { .. } => {
             Err("it runs services as well; build them with `layerlift compose build`".to_owned())

@@ -79,15 +79,19 @@ fn place(surroundings: &Surroundings, job: &Job, line: &str) -> String {
 }
 
 /// The command that a build is run by. What is still unknown is empty, as a shell would have it.
-pub fn command(build: &Build, line: &Line, program: &str, root: &Path) -> Command {
+pub fn command(world: &World, build: &Build, line: &Line, program: &str, root: &Path) -> Command {
     let empty = |text: &String| unknown::resolve(text, &|_| Some(String::new()));
     let mut command =
         Command::new(program, std::iter::once(&line.subcommand).chain(&line.arguments).map(empty));
     command.folder = Some(root.join(empty(&build.folder)));
     command.environment =
         build.environment.iter().map(|(name, value)| (name.clone(), Some(empty(value).into()))).collect();
-    // What CI would take from variables that are not known here must not come from this machine by accident.
-    command.environment.extend(build.hidden.iter().map(|name| (name.clone(), None)));
+    // What CI would take from variables that are not known here must not come from this machine by accident, nor from
+    // a CI job that this may run in.
+    let of_ci =
+        world.environment.names_with_prefix("CI_").filter(|name| !build.environment.contains_key(*name));
+    let hidden = build.hidden.iter().map(String::as_str).chain(of_ci);
+    command.environment.extend(hidden.map(|name| (name.to_owned(), None)));
     if let Some(file) = &build.input {
         command.input = Input::File(root.join(empty(&build.folder)).join(empty(file)));
     }
