@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::base::process;
+use crate::base::process::Handover;
 use crate::cli::app::ComposeArgs;
 use crate::cli::build::exit_code;
-use crate::cli::failure::{ExitCode, Failure};
+use crate::cli::failure::Failure;
 use crate::cli::group;
 use crate::engine::bake;
 use crate::invocation::{ComposeLine, ComposeVerb, compose_line};
@@ -78,5 +78,5 @@ fn start(line: &ComposeLine, standalone: bool) -> Failure {
     let progress: Vec<String> = line.progress.iter().map(|value| format!("--progress={value}")).collect();
     let globals = [line.globals.as_slice(), &progress].concat();
     let command = bake::compose(standalone, &globals, &[verb], &line.afterwards);
-    Failure::from_error(ExitCode::ENGINE, &process::replace(&command, None))
+    Failure::of_handover(&Handover::from(&command).replace())
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::base::process::{self, Command};
-use crate::cli::failure::{ExitCode, Failure};
+use crate::base::process::{Command, Handover};
+use crate::cli::failure::Failure;
 use crate::cli::plan::{commands, engine_line, pipeline_line, setting_name};
 use crate::engine::bake;
 use crate::invocation::Left;
@@ -25,7 +25,7 @@ pub fn leave(world: &World, original: &Command, left: Left) -> Failure {
             left.reason
         ));
     }
-    Failure::from_error(ExitCode::ENGINE, &process::replace(original, None))
+    Failure::of_handover(&Handover::from(original).replace())
 }
 
 /// The same where it turned out later.
@@ -35,7 +35,7 @@ pub fn untouched(world: &World, original: &Command, untouched: Untouched) -> Fai
         name(original),
         untouched.reason
     ));
-    Failure::from_error(ExitCode::ENGINE, &process::replace(original, untouched.stdin))
+    Failure::of_handover(&Handover::from(original).replace_reading(untouched.stdin))
 }
 
 /// The program, without arguments that may hold anything.

@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 9] = [
 const DOORS: [(&[&str], &str); 6] = [
     (&["reqwest::"], "registry/"),
     (&["serde_yaml::"], "base/yaml.rs"),
-    (&["process::Command::new", "tokio::process::"], "base/process.rs"),
+    (&["process::Command::new", "tokio::process::"], "base/process/"),
     (&["env::var(", "env::var_os(", "env::vars(", "env::vars_os("], "base/env.rs"),
     (&["indicatif::"], "report/"),
     (&["hyper::"], "engine/probe/api.rs"),

@@ -86,7 +86,7 @@ impl Run {
         arguments.extend(["--workflows", ".github/workflows/build.yml", "--actor", "someone"]);
         arguments.extend(["--platform", "ubuntu-latest=-self-hosted", "--secret", "GITHUB_TOKEN=of-the-job"]);
         arguments.extend(further);
-        let mut command = scene.test.program(&programs().join("act"), folder, &arguments);
+        let mut command = scene.test.program(programs().join("act"), folder, &arguments);
         // A runner of one's own hands its variables to the jobs; the registry is not ghcr.io here.
         command.env("LAYERLIFT_CACHE_REPO", scene.registry.reference(&format!("{}/cache", scene.repository)));
         command.env("XDG_CACHE_HOME", scene.path("act"));

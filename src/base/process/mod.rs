@@ -4,21 +4,23 @@
 //! started, once, and in our order: first the signal that we got, then, after [`GRACE`], `SIGKILL`. No shell is ever
 //! involved.
 
+mod handover;
+
 use std::ffi::OsString;
 use std::fmt;
-use std::io::IsTerminal;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
 
 use crate::base::env::LAYERLIFT_INSIDE;
+
+pub use handover::Handover;
 
 /// How long a child may take to end after it was asked to.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -130,71 +132,6 @@ fn quote(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), |quoted| quoted.into_owned())
 }
 
-/// A program that goes on where we are, with our streams. Words are bytes, as they came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Handover {
-    /// Name, looked up on `PATH`, or path.
-    pub program: OsString,
-    /// What the program is told that it was called as, where that differs.
-    pub called_as: Option<OsString>,
-    /// Arguments, without the program's name.
-    pub arguments: Vec<OsString>,
-    /// Variables that differ from our own environment; `None` removes one.
-    pub environment: Vec<(String, Option<OsString>)>,
-}
-
-impl Handover {
-    /// Becomes the program: same process, same streams, its exit code. Returns only where the system refuses.
-    pub fn replace(&self) -> Error {
-        let source = self.command().exec();
-        self.failed(source)
-    }
-
-    /// Runs the program in the foreground and waits for it. An interrupt of a terminal reaches it from there, since it
-    /// is in our process group; any other is passed on. It decides what becomes of it.
-    pub async fn wait(&self, interrupts: &mut Interrupts) -> Result<ExitStatus, Error> {
-        let spawned = tokio::process::Command::from(self.command()).spawn();
-        let mut child = spawned.map_err(|source| self.failed(source))?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = interrupted(interrupts) => {
-                let is_interrupt = *interrupts.borrow() == 2;
-                if let Some(pid) = pid.filter(|_| !is_interrupt || !std::io::stdin().is_terminal()) {
-                    // One that has ended meanwhile is no error.
-                    let _ = kill_process(pid, if is_interrupt { Signal::INT } else { Signal::TERM });
-                }
-                child.wait().await
-            }
-        };
-        status.map_err(|source| self.failed(source))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this file is the door")]
-    fn command(&self) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.program);
-        command.args(&self.arguments);
-        if let Some(name) = &self.called_as {
-            command.arg0(name);
-        }
-        for (name, value) in &self.environment {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command
-    }
-
-    fn failed(&self, source: std::io::Error) -> Error {
-        let program = self.program.to_string_lossy().into_owned();
-        match source.kind() {
-            std::io::ErrorKind::NotFound if !program.contains('/') => Error::NotFound { program },
-            _ => Error::Failed { program, source },
-        }
-    }
-}
-
 /// Why a program could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -261,29 +198,6 @@ async fn read_all(stream: Option<impl AsyncRead + Unpin>) -> String {
         let _ = stream.take(LARGEST_CAPTURE).read_to_end(&mut bytes).await;
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Becomes the program: it gets this process's number, its signals and its streams, and its exit code is ours. Returns
-/// only where that is not possible. `stdin`: what it is to read, where our own standard input was read already.
-#[expect(clippy::disallowed_methods, reason = "this file is the door")]
-pub fn replace(command: &Command, stdin: Option<std::fs::File>) -> Error {
-    use std::os::unix::process::CommandExt;
-    let mut program = std::process::Command::new(&command.program);
-    program.args(&command.arguments);
-    for (name, value) in &command.environment {
-        match value {
-            Some(value) => program.env(name, value),
-            None => program.env_remove(name),
-        };
-    }
-    if let Some(file) = stdin {
-        program.stdin(file);
-    }
-    let source = program.exec();
-    match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NotFound { program: command.program.clone() },
-        _ => command.failed(source),
-    }
 }
 
 /// Which stream a line came from.
