@@ -5,5 +5,6 @@ pub mod buildx;
 pub mod command;
 pub mod docker;
 pub mod login;
+pub mod plugin;
 pub mod probe;
 pub mod progress;

@@ -1,6 +1,8 @@
 //! A compose project: built by one bake where compose can say what that bake is, else service by service.
 
+use crate::base::process::Captured;
 use crate::engine::bake;
+use crate::engine::plugin::Plugin;
 use crate::engine::probe::{self, Probe};
 use crate::invocation::ComposeLine;
 use crate::model::compose::{Added, Project};
@@ -28,8 +30,8 @@ pub async fn define(
     standalone: bool,
 ) -> Result<Result<Way, Untouched>, Error> {
     let wanted = Probe { builder: line.build.builder.clone(), needs_buildx: None };
-    let print = bake::compose(standalone, &line.globals, &["build", "--print"], &line.build.given);
-    let (engine, printed) = tokio::join!(probe::probe(&world.environment, &wanted), define::ask(&print));
+    let print = ask(world, standalone, &line.globals, &["build", "--print"], &line.build.given);
+    let (engine, printed) = tokio::join!(probe::probe(&world.environment, &wanted), print);
     let engine = engine?;
     // compose before 2.35 does not know `--print`. What else is wrong with the line is wrong with `config` as well.
     if let Ok(printed) = printed.as_ref()
@@ -54,10 +56,9 @@ async fn services(
     engine: &Engine,
 ) -> Result<Services, String> {
     let build = &line.build;
-    let config = ["config", "--format", "json"];
-    let config = bake::compose(standalone, &line.globals, &config, &build.services);
-    let version = bake::compose(standalone, &[], &["version", "--short"], &[]);
-    let (config, version) = tokio::join!(define::ask(&config), define::ask(&version));
+    let config = ask(world, standalone, &line.globals, &["config", "--format", "json"], &build.services);
+    let version = ask(world, standalone, &[], &["version", "--short"], &[]);
+    let (config, version) = tokio::join!(config, version);
     let config = config?;
     if !build.quiet {
         world.printer.message(&config.stderr);
@@ -74,6 +75,19 @@ async fn services(
         return Err("no service is built".to_owned());
     }
     Ok(Services { members, progress: line.progress.clone(), quiet: build.quiet })
+}
+
+/// Asks compose, without the Docker client before it.
+async fn ask(
+    world: &World,
+    standalone: bool,
+    globals: &[String],
+    subcommand: &[&str],
+    arguments: &[String],
+) -> Result<Captured, String> {
+    let command = bake::compose(standalone, globals, subcommand, arguments);
+    let compose = Plugin::find("compose", &world.environment);
+    define::ask(&if standalone { command } else { compose.direct(command) }).await
 }
 
 /// What the command line says of every image.
