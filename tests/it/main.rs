@@ -25,6 +25,7 @@ mod gitlab_templates;
 mod plan;
 mod plugin;
 mod readme;
+mod recipes;
 mod registry;
 mod repro;
 mod run;

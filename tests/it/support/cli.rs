@@ -91,6 +91,15 @@ impl TestEnv {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Puts compose on `PATH` as a program of its own, `docker-compose`.
+    #[track_caller]
+    pub fn add_compose(&self, engine: &Engine) {
+        // The engine's configuration lies at `<testbed>/run/<name>/config`.
+        let testbed = engine.config.ancestors().nth(3).unwrap();
+        let compose = testbed.join("engines/26/usr/libexec/docker/cli-plugins/docker-compose");
+        std::os::unix::fs::symlink(compose, self.path("bin/docker-compose")).unwrap();
+    }
+
     /// The binary with arguments, to be started in a folder.
     pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         self.program(env!("CARGO_BIN_EXE_layerlift"), folder, arguments)

@@ -56,10 +56,7 @@ impl Services {
         let image = registry.reference(&repository);
         test.set_job(job::gitlab(&image, Event::Branch("main")));
         test.set("IMAGES", &image);
-        // The engine's configuration lies at `<testbed>/run/<name>/config`.
-        let testbed = engine.config.ancestors().nth(3).unwrap();
-        let compose = testbed.join("engines/26/usr/libexec/docker/cli-plugins/docker-compose");
-        std::os::unix::fs::symlink(compose, test.path("bin/docker-compose")).unwrap();
+        test.add_compose(&engine);
         let services = Services { engine, registry, test, repository, folder: tempfile::tempdir().unwrap() };
         FILES.iter().for_each(|(name, text)| services.write(name, text));
         services
