@@ -70,13 +70,8 @@ async fn build(
 
 /// Becomes the compose that starts what was built; returns where that is not possible.
 fn start(line: &ComposeLine, standalone: bool) -> Failure {
-    let verb = match line.verb {
-        ComposeVerb::Build => "build",
-        ComposeVerb::Up => "up",
-        ComposeVerb::Run => "run",
-    };
     let progress: Vec<String> = line.progress.iter().map(|value| format!("--progress={value}")).collect();
     let globals = [line.globals.as_slice(), &progress].concat();
-    let command = bake::compose(standalone, &globals, &[verb], &line.afterwards);
+    let command = bake::compose(standalone, &globals, &[line.verb.name()], &line.afterwards);
     Failure::of_handover(&Handover::from(&command).replace())
 }

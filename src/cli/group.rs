@@ -18,24 +18,21 @@ use crate::workflow::world::World;
 
 /// Becomes the line's own program; returns where that is not possible.
 pub fn leave(world: &World, original: &Command, left: Left) -> Failure {
-    if left.builds {
-        world.printer.message(&format!(
-            "layerlift: `{}` runs as it stands: {}\n",
-            name(original),
-            left.reason
-        ));
+    if let Left::Unknown(flag) = left {
+        say(world, original, &format!("`{flag}` is not known to layerlift"));
     }
     Failure::of_handover(&Handover::from(original).replace())
 }
 
 /// The same where it turned out later.
 pub fn untouched(world: &World, original: &Command, untouched: Untouched) -> Failure {
-    world.printer.message(&format!(
-        "layerlift: `{}` runs as it stands: {}\n",
-        name(original),
-        untouched.reason
-    ));
+    say(world, original, &untouched.reason);
     Failure::of_handover(&Handover::from(original).replace_reading(untouched.stdin))
+}
+
+fn say(world: &World, original: &Command, reason: &str) {
+    let name = name(original);
+    world.printer.message(&format!("layerlift: `{name}` runs as it stands: {reason}\n"));
 }
 
 /// The program, without arguments that may hold anything.

@@ -3,39 +3,23 @@
 //! Source: moby/buildkit `cmd/buildctl/main.go`, `cmd/buildctl/build.go` (0.8 to 0.25), which read flags with Go's own
 //! `flag`.
 
-use crate::invocation::flags::{Known, Style, leading, switch, value};
+use crate::invocation::flags::{Style, Table, leading};
 use crate::invocation::{Invocation, Tool};
 
 /// Flags before the subcommand.
-const GLOBALS: [Known; 10] = [
-    value("addr"),
-    value("log-format"),
-    value("timeout"),
-    value("tlscacert"),
-    value("tlscert"),
-    value("tlsdir"),
-    value("tlskey"),
-    value("tlsservername"),
-    switch("debug"),
-    switch("wait"),
-];
+const GLOBALS: Table =
+    Table("addr= debug log-format= timeout= tlscacert= tlscert= tlsdir= tlskey= tlsservername= wait");
 
-/// Reads the words after `buildctl`.
+/// Recognises the words after `buildctl`.
 pub(super) fn recognise(words: &[String]) -> Option<Invocation> {
-    let line = leading(words, &GLOBALS, Style::GoFlag)?;
+    let line = leading(words, GLOBALS, Style::GoFlag).ok()?;
     let (command, arguments) = line.rest.split_first()?;
     let builds = matches!(command.as_str(), "build" | "b");
     let asks = |word: &String| matches!(word.as_str(), "--help" | "-help" | "-h" | "--h");
     if !builds || arguments.iter().any(asks) {
         return None;
     }
-    Some(Invocation {
-        tool: Tool::Buildctl,
-        names_buildx: false,
-        environment: Vec::new(),
-        globals: line.words.to_vec(),
-        arguments: arguments.to_vec(),
-    })
+    Some(Invocation::new(Tool::Buildctl, line.words_without(&[]), arguments.to_vec()))
 }
 
 #[cfg(test)]

@@ -3,69 +3,28 @@
 //! Sources: containers/podman `cmd/podman/root.go`, `cmd/podman/images/{build,buildx}.go` (3 to 5); containers/buildah
 //! `cmd/buildah/main.go`, `cmd/buildah/build.go`.
 
-use crate::invocation::flags::{Known, Style, leading, switch, value};
+use crate::invocation::flags::{Style, Table, leading};
 use crate::invocation::{Invocation, Tool, asks_for_help};
 
 /// Flags before the subcommand of podman.
-const PODMAN: [Known; 33] = [
-    value("cdi-spec-dir"),
-    value("cgroup-manager"),
-    value("cni-config-dir"),
-    value("config"),
-    value("conmon"),
-    value("connection").lettered('c'),
-    value("context"),
-    value("events-backend"),
-    value("hooks-dir"),
-    value("identity"),
-    value("imagestore"),
-    value("log-level"),
-    value("module"),
-    value("namespace"),
-    value("network-cmd-path"),
-    value("network-config-dir"),
-    value("out"),
-    value("pull-option"),
-    value("root"),
-    value("runroot"),
-    value("runtime"),
-    value("runtime-flag"),
-    value("ssh"),
-    value("storage-driver"),
-    value("storage-opt"),
-    value("tmpdir"),
-    value("url"),
-    value("volumepath"),
-    switch("debug"),
-    switch("noout"),
-    switch("remote").lettered('r'),
-    switch("syslog"),
-    switch("transient-store"),
-];
+const PODMAN: Table = Table(
+    "cdi-spec-dir= cgroup-manager= cni-config-dir= config= conmon= connection|c= context= debug events-backend=
+    hooks-dir= identity= imagestore= log-level= module= namespace= network-cmd-path= network-config-dir= noout out=
+    pull-option= remote|r root= runroot= runtime= runtime-flag= ssh= storage-driver= storage-opt= syslog tmpdir=
+    transient-store url= volumepath=",
+);
 
 /// Flags before the subcommand of buildah.
-const BUILDAH: [Known; 15] = [
-    value("cgroup-manager"),
-    value("cpu-profile"),
-    value("default-mounts-file"),
-    value("log-level"),
-    value("memory-profile"),
-    value("registries-conf"),
-    value("registries-conf-dir"),
-    value("root"),
-    value("runroot"),
-    value("short-name-alias-conf"),
-    value("storage-driver"),
-    value("storage-opt"),
-    value("userns-gid-map"),
-    value("userns-uid-map"),
-    switch("debug"),
-];
+const BUILDAH: Table = Table(
+    "cgroup-manager= cpu-profile= debug default-mounts-file= log-level= memory-profile= registries-conf=
+    registries-conf-dir= root= runroot= short-name-alias-conf= storage-driver= storage-opt= userns-gid-map=
+    userns-uid-map=",
+);
 
-/// Reads the words after the program's name.
+/// Recognises the words after the program's name.
 pub(super) fn recognise(program: &str, words: &[String]) -> Option<Invocation> {
-    let table: &[Known] = if program == "podman" { &PODMAN } else { &BUILDAH };
-    let line = leading(words, table, Style::Pflag)?;
+    let table = if program == "podman" { PODMAN } else { BUILDAH };
+    let line = leading(words, table, Style::Pflag).ok()?;
     let (command, rest) = line.rest.split_first()?;
     let arguments = match (program, command.as_str()) {
         ("podman", "build") | ("buildah", "build" | "bud" | "build-using-dockerfile") => rest,
@@ -75,13 +34,7 @@ pub(super) fn recognise(program: &str, words: &[String]) -> Option<Invocation> {
     if arguments.iter().any(|word| asks_for_help(word)) {
         return None;
     }
-    Some(Invocation {
-        tool: Tool::Buildah(program.to_owned()),
-        names_buildx: false,
-        environment: Vec::new(),
-        globals: line.words.to_vec(),
-        arguments: arguments.to_vec(),
-    })
+    Some(Invocation::new(Tool::Buildah(program.to_owned()), line.words_without(&[]), arguments.to_vec()))
 }
 
 #[cfg(test)]

@@ -4,38 +4,24 @@
 //! (`resolveContextName`) for who wins, `cmd/docker/builder.go` for what `docker build` is; docker/buildx
 //! `commands/root.go`.
 
-use crate::invocation::flags::{Given, Known, Style, leading, switch, value};
-use crate::invocation::{Invocation, Tool, asks_for_help, compose};
+use crate::invocation::flags::{Flag, Style, Table, leading};
+use crate::invocation::{Invocation, Left, Tool, asks_for_help, bake, compose};
 
 /// Flags before the subcommand.
-const GLOBALS: [Known; 10] = [
-    value("config"),
-    value("context").lettered('c'),
-    value("host").lettered('H'),
-    value("log-level").lettered('l'),
-    value("tlscacert"),
-    value("tlscert"),
-    value("tlskey"),
-    switch("debug").lettered('D'),
-    switch("tls"),
-    switch("tlsverify"),
-];
+const GLOBALS: Table =
+    Table("config= context|c= debug|D host|H= log-level|l= tls tlscacert= tlscert= tlskey= tlsverify");
 
 /// Flags between `buildx` and its subcommand; they may stand behind it as well.
-const BUILDX_GLOBALS: [Known; 2] = [value("builder"), switch("debug").lettered('D')];
+const BUILDX_GLOBALS: Table = Table("builder= debug|D");
 
-/// Flags with which `bake` answers a question.
-const BAKE_QUESTIONS: [&str; 6] =
-    ["--print", "--list", "--list-targets", "--list-variables", "--check", "--call"];
-
-/// Reads the words after `docker`.
+/// Recognises the words after `docker`.
 pub(super) fn recognise(words: &[String]) -> Option<Invocation> {
-    let line = leading(words, &GLOBALS, Style::Pflag)?;
+    let line = leading(words, GLOBALS, Style::Pflag).ok()?;
     let environment = environment(&line.flags)?;
     let (command, rest) = line.rest.split_first()?;
     let found = match command.as_str() {
         "build" => build(rest),
-        "image" | "builder" => build(after(rest, &["build"])?),
+        "image" | "builder" => build(rest.strip_prefix(&["build".to_owned()])?),
         "bake" => bake(rest).map(|found| Invocation { names_buildx: true, ..found }),
         "buildx" => buildx(rest),
         "compose" => compose::recognise(rest, false),
@@ -46,34 +32,25 @@ pub(super) fn recognise(words: &[String]) -> Option<Invocation> {
 
 /// See [`crate::invocation::docker_globals`].
 pub(super) fn globals(words: &[String]) -> Option<Vec<(String, String)>> {
-    let line = leading(words, &GLOBALS, Style::Pflag)?;
-    let quiet = line.flags.iter().filter(|flag| !["debug", "log-level"].contains(&flag.name)).copied();
-    environment(&quiet.collect::<Vec<_>>()).filter(|_| line.rest.is_empty())
-}
-
-/// What follows one of these subcommands.
-fn after<'a>(words: &'a [String], commands: &[&str]) -> Option<&'a [String]> {
-    let (command, rest) = words.split_first()?;
-    commands.contains(&command.as_str()).then_some(rest)
+    let mut line = leading(words, GLOBALS, Style::Pflag).ok()?;
+    line.flags.retain(|flag| !["debug", "log-level"].contains(&flag.name));
+    environment(&line.flags).filter(|_| line.rest.is_empty())
 }
 
 fn build(arguments: &[String]) -> Option<Invocation> {
     let is_help = arguments.iter().any(|word| asks_for_help(word));
-    (!is_help).then(|| plain(Tool::Build, arguments))
+    (!is_help).then(|| Invocation::new(Tool::Build, Vec::new(), arguments.to_vec()))
 }
 
 fn bake(arguments: &[String]) -> Option<Invocation> {
-    let asks = |word: &String| {
-        let name = word.split('=').next().unwrap_or_default();
-        asks_for_help(word) || BAKE_QUESTIONS.contains(&name) && !word.ends_with("=false")
-    };
-    (!arguments.iter().any(asks)).then(|| plain(Tool::Bake, arguments))
+    let builds = bake::bake_line(arguments) != Err(Left::NoBuild);
+    builds.then(|| Invocation::new(Tool::Bake, Vec::new(), arguments.to_vec()))
 }
 
 fn buildx(words: &[String]) -> Option<Invocation> {
-    let line = leading(words, &BUILDX_GLOBALS, Style::Pflag)?;
+    let line = leading(words, BUILDX_GLOBALS, Style::Pflag).ok()?;
     let (command, rest) = line.rest.split_first()?;
-    let arguments = [line.words, rest].concat();
+    let arguments = [&line.words_without(&[]), rest].concat();
     let mut found = match command.as_str() {
         "build" | "b" => build(&arguments),
         "bake" | "f" => bake(&arguments),
@@ -85,18 +62,8 @@ fn buildx(words: &[String]) -> Option<Invocation> {
     Some(found)
 }
 
-fn plain(tool: Tool, arguments: &[String]) -> Invocation {
-    Invocation {
-        tool,
-        names_buildx: false,
-        environment: Vec::new(),
-        globals: Vec::new(),
-        arguments: arguments.to_vec(),
-    }
-}
-
 /// The variables that the flags stand for; `None` where one has none, or where docker would refuse them.
-fn environment(flags: &[Given<'_>]) -> Option<Vec<(String, String)>> {
+fn environment(flags: &[Flag]) -> Option<Vec<(String, String)>> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     let mut files = Vec::new();
     for (at, flag) in flags.iter().enumerate() {
@@ -104,16 +71,17 @@ fn environment(flags: &[Given<'_>]) -> Option<Vec<(String, String)>> {
         if flags[..at].iter().any(|earlier| earlier.name == flag.name) || flag.value.is_empty() {
             return None;
         }
+        let value = flag.value.as_str();
         match flag.name {
-            "config" => pairs.push(("DOCKER_CONFIG", flag.value)),
-            "host" => pairs.push(("DOCKER_HOST", flag.value)),
+            "config" => pairs.push(("DOCKER_CONFIG", value)),
+            "host" => pairs.push(("DOCKER_HOST", value)),
             // The default context is what DOCKER_HOST says.
-            "context" if flag.value == "default" => pairs.push(("DOCKER_CONTEXT", flag.value)),
+            "context" if value == "default" => pairs.push(("DOCKER_CONTEXT", value)),
             // The flag wins over DOCKER_HOST, which wins over the variable.
-            "context" => pairs.extend([("DOCKER_CONTEXT", flag.value), ("DOCKER_HOST", "")]),
+            "context" => pairs.extend([("DOCKER_CONTEXT", value), ("DOCKER_HOST", "")]),
             "tls" if flag.is_on() => pairs.push(("DOCKER_TLS", "1")),
             "tlsverify" if flag.is_on() => pairs.push(("DOCKER_TLS_VERIFY", "1")),
-            "tlscacert" | "tlscert" | "tlskey" => files.push(*flag),
+            "tlscacert" | "tlscert" | "tlskey" => files.push(flag),
             _ => return None,
         }
     }
@@ -128,7 +96,7 @@ fn environment(flags: &[Given<'_>]) -> Option<Vec<(String, String)>> {
 }
 
 /// The folder that holds all three files under the names that `DOCKER_CERT_PATH` means.
-fn certificate_folder<'a>(files: &[Given<'a>]) -> Option<&'a str> {
+fn certificate_folder<'a>(files: &[&'a Flag]) -> Option<&'a str> {
     let names = [("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem")];
     let folder = |(flag, name): (&str, &str)| {
         let file = files.iter().find(|given| given.name == flag)?;
@@ -159,6 +127,8 @@ mod tests {
             ("buildx bake app", Tool::Bake, "app"),
             ("buildx f app", Tool::Bake, "app"),
             ("buildx --builder b bake --print=false", Tool::Bake, "--builder b --print=false"),
+            ("buildx bake --call build", Tool::Bake, "--call build"),
+            ("buildx bake --newest-flag", Tool::Bake, "--newest-flag"),
             ("bake --set *.tags=x", Tool::Bake, "--set *.tags=x"),
         ] {
             let found = read(form).expect(form);

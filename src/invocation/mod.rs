@@ -1,20 +1,18 @@
 //! PURE: the argument list of a build tool -> the build that it asks for.
 //!
-//! Recognising goes by the tool's name and its global flags; what follows the subcommand is left to the subcommand of
-//! layerlift that takes its place. Questions (`--help`, `--print`, `--dry-run`) are no builds.
+//! `flags` reads any argument list by a table of flags. A file for each tool, with its tables, recognises what builds by
+//! the tool's global flags and subcommand; what follows is left to the subcommand of layerlift that takes its place. Lines
+//! of bake and compose are also taken apart here. Questions (`--help`, `--print`, `--dry-run`) are no builds.
 
-mod bake_line;
+mod bake;
 mod buildctl;
 mod compose;
-mod compose_line;
 mod containers;
 mod docker;
 mod flags;
-mod words;
 
-pub use bake_line::{BakeLine, bake_line};
-pub use compose_line::{BuildFlags, ComposeLine, compose_line};
-pub use words::Left;
+pub use bake::{BakeLine, bake_line};
+pub use compose::{BuildFlags, ComposeLine, ComposeVerb, compose_line};
 
 /// A build that was recognised in a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,29 +50,22 @@ pub enum Tool {
     Buildctl,
 }
 
-/// Which of compose's subcommands builds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ComposeVerb {
-    /// `build`.
-    Build,
-    /// `up --build`.
-    Up,
-    /// `run --build`.
-    Run,
+/// Why a line is left as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// It builds nothing.
+    NoBuild,
+    /// It may build, but holds this flag, which is not known or has no fitting value.
+    Unknown(String),
 }
 
-impl ComposeVerb {
-    /// The subcommand's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            ComposeVerb::Build => "build",
-            ComposeVerb::Up => "up",
-            ComposeVerb::Run => "run",
-        }
+impl From<flags::Unknown> for Left {
+    fn from(flags::Unknown(flag): flags::Unknown) -> Self {
+        Left::Unknown(flag)
     }
 }
 
-/// Reads a command line, the program's name or path first. `None`: it is no build, or one that cannot be recognised
+/// Recognises a build in a command line, the program's name or path first. `None`: it is no build, or one that cannot be recognised
 /// with certainty.
 pub fn recognise(words: &[String]) -> Option<Invocation> {
     let (program, rest) = words.split_first()?;
@@ -94,6 +85,10 @@ pub fn docker_globals(words: &[String]) -> Option<Vec<(String, String)>> {
 }
 
 impl Invocation {
+    fn new(tool: Tool, globals: Vec<String>, arguments: Vec<String>) -> Self {
+        Invocation { tool, names_buildx: false, environment: Vec::new(), globals, arguments }
+    }
+
     /// The arguments of `layerlift` that take the line's place.
     pub fn translated(&self) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
