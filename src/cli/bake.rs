@@ -29,9 +29,12 @@ pub async fn run(arguments: BakeArgs, world: &World) -> Result<u8, Failure> {
     tell::check(world, &settings)?;
     let needs_buildx = Some("`docker buildx bake`".to_owned());
     let wanted = Probe { builder: line.builder.clone(), needs_buildx };
-    let (defined, engine) =
-        tokio::join!(define::of_bake(world, line), probe::probe(&world.environment, &wanted));
-    let engine = engine.map_err(Error::from)?;
+    let asked = async {
+        let (defined, engine) =
+            tokio::join!(define::of_bake(world, line), probe::probe(&world.environment, &wanted));
+        Ok::<_, Error>((defined, engine?))
+    };
+    let (defined, engine) = world.unless_interrupted(asked).await?;
     let defined = match defined {
         Ok(defined) => defined,
         Err(untouched) => return Err(group::untouched(world, &original(), untouched)),

@@ -28,7 +28,6 @@ use crate::base::printer::Printer;
 use crate::base::process;
 use crate::cli::app::{App, Command};
 use crate::cli::failure::Failure;
-use crate::workflow::error::Error;
 use crate::workflow::world::World;
 
 /// Runs the command line of this process and tells its exit code. The name that we were called by may say that we are a
@@ -92,8 +91,8 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Bake(arguments) => bake::run(arguments, &world).await,
             Command::Compose(arguments) => compose::run(arguments, &world).await,
             Command::Plan(arguments) => plan::run(arguments, &world).await,
-            Command::Cache(command) => unless_interrupted(&world, cache::run(command, &world)).await,
-            Command::Doctor(arguments) => unless_interrupted(&world, doctor::run(arguments, &world)).await,
+            Command::Cache(command) => world.unless_interrupted(cache::run(command, &world)).await,
+            Command::Doctor(arguments) => world.unless_interrupted(doctor::run(arguments, &world)).await,
             Command::Repro(arguments) => repro::run(arguments, &world).await,
             // Answered above.
             Command::Completion { .. }
@@ -124,19 +123,4 @@ fn without_runtime(
         Command::Uninstall => install::uninstall(environment, printer),
         _ => return None,
     })
-}
-
-/// Runs a command that only asks and copies. An interrupt drops it where it stands, and with it what it had begun.
-async fn unless_interrupted(
-    world: &World,
-    work: impl Future<Output = Result<u8, Failure>>,
-) -> Result<u8, Failure> {
-    let mut interrupts = world.interrupts.clone();
-    tokio::select! {
-        result = work => result,
-        // Whoever could interrupt is there as long as the process.
-        Ok(signal) = interrupts.wait_for(|signal| *signal != 0) => {
-            Err(Error::Process(process::Error::Interrupted { signal: *signal }).into())
-        }
-    }
 }

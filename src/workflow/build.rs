@@ -56,7 +56,8 @@ pub(super) async fn prepare_source(
     source: Source,
 ) -> Result<Prepared, Error> {
     let client = facts::registry(world, settings)?;
-    let facts = facts::gather(world, request, settings, &source, &client).await?;
+    let facts = facts::gather(world, request, settings, &source, &client);
+    let facts = world.unless_interrupted(facts).await?;
     let plan = steps::plan(request, settings, &facts)?;
     Ok(Prepared { facts, plan, source, client })
 }

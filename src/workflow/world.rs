@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::base::env::Environment;
 use crate::base::printer::Printer;
-use crate::base::process::Interrupts;
+use crate::base::process::{self, Interrupts};
+use crate::workflow::error::Error;
 
 /// The surroundings of one run.
 #[derive(Debug, Clone)]
@@ -17,4 +18,26 @@ pub struct World {
     pub printer: Printer,
     /// Whether somebody wants us to stop.
     pub interrupts: Interrupts,
+}
+
+impl World {
+    /// Does work that only asks and copies. An interrupt drops it where it stands, and with it the programs that it asks:
+    /// they have a process group of their own, so that a terminal's interrupt does not reach them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, and the interrupt.
+    pub async fn unless_interrupted<T, E: From<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut interrupts = self.interrupts.clone();
+        tokio::select! {
+            result = work => result,
+            () = process::interrupted(&mut interrupts) => {
+                let signal = *interrupts.borrow();
+                Err(Error::Process(process::Error::Interrupted { signal }).into())
+            }
+        }
+    }
 }

@@ -246,6 +246,26 @@ fn interrupted_by(signal: &str, code: i32, kind: Kind) {
 }
 
 #[test]
+fn an_engine_that_does_not_answer_can_be_interrupted() {
+    let mut test = TestEnv::bare();
+    let asked = test.path("asked");
+    test.add_program("docker", &format!("#!/bin/sh\ntouch '{}'\nexec sleep 300\n", asked.display()));
+    test.set("DOCKER_CONTEXT", "x");
+    let project = Project::new();
+    for line in [&["build", "."][..], &["plan", "."], &["bake"], &["compose", "build"]] {
+        let _ = std::fs::remove_file(&asked);
+        let child = test.start(project.folder(), line);
+        let began = within(Duration::from_secs(60), || asked.exists());
+        let _ = run(Command::new("kill").args(["-INT", &child.id().to_string()]));
+        let finished: crate::support::program::Finished = child.wait_with_output().unwrap().into();
+        assert!(began, "nothing was asked: {}", finished.all());
+        // Without the interrupt it would be 69, after half a minute.
+        assert_eq!(finished.code, 130, "{line:?}: {}", finished.all());
+        assert_eq!(test.temporary_files(), [""; 0], "{line:?}");
+    }
+}
+
+#[test]
 fn sigint_stops_the_build_and_leaves_nothing() {
     interrupted_by("INT", 130, Kind::Docker28Containerd);
 }

@@ -30,9 +30,12 @@ pub async fn define(
     standalone: bool,
 ) -> Result<Result<Way, Untouched>, Error> {
     let wanted = Probe { builder: line.build.builder.clone(), needs_buildx: None };
-    let print = ask(world, standalone, &line.globals, &["build", "--print"], &line.build.given);
-    let (engine, printed) = tokio::join!(probe::probe(&world.environment, &wanted), print);
-    let engine = engine?;
+    let asked = async {
+        let print = ask(world, standalone, &line.globals, &["build", "--print"], &line.build.given);
+        let (engine, printed) = tokio::join!(probe::probe(&world.environment, &wanted), print);
+        Ok::<_, Error>((engine?, printed))
+    };
+    let (engine, printed) = world.unless_interrupted(asked).await?;
     // compose before 2.35 does not know `--print`. What else is wrong with the line is wrong with `config` as well.
     if let Ok(printed) = printed.as_ref()
         && can_bake(&engine)
@@ -46,7 +49,9 @@ pub async fn define(
             .map(|group| Way::Bake(Box::new(group), Box::new(engine)))
             .map_err(Untouched::because));
     }
-    Ok(services(world, line, standalone, &engine).await.map(Way::Singly).map_err(Untouched::because))
+    let services = async { Ok::<_, Error>(services(world, line, standalone, &engine).await) };
+    let services = world.unless_interrupted(services).await?;
+    Ok(services.map(Way::Singly).map_err(Untouched::because))
 }
 
 async fn services(

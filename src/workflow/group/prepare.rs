@@ -110,7 +110,7 @@ pub async fn prepare(
         let surroundings = Surroundings { images, ..surroundings.clone() };
         one(world, settings, member, engine.clone(), client.clone(), surroundings)
     });
-    let mut members = try_join_all(prepared).await?;
+    let mut members = world.unless_interrupted(try_join_all(prepared)).await?;
     // What is true of all need not be said of each.
     for (index, it) in members.iter_mut().enumerate() {
         if index > 0 {
