@@ -116,8 +116,12 @@ impl Definition {
             for key in ["secret", "output", "cache-from", "cache-to"] {
                 let fields = of(key).into_iter().flat_map(|text| csv_fields(&text));
                 let places = fields.filter_map(|field| {
-                    let (name, place) = field.split_once('=')?;
-                    ["src", "source", "dest"].contains(&name).then(|| place.to_owned())
+                    let Some((name, place)) = field.split_once('=') else {
+                        // An output without a name is a folder.
+                        return (key == "output").then_some(field);
+                    };
+                    let name = name.trim().to_ascii_lowercase();
+                    ["src", "source", "dest"].contains(&name.as_str()).then(|| place.to_owned())
                 });
                 rights.paths.extend(places.filter(|place| place != "-"));
             }
@@ -269,10 +273,10 @@ mod tests {
         assert_eq!(rights.entitlements.into_iter().collect::<Vec<_>>(), ["network.host"]);
         assert_eq!(rights.paths.into_iter().collect::<Vec<_>>(), [".", "sub"]);
         let text = r#"{"target": {"a": {"context": "https://host/a.git", "contexts": {"x": "../x", "y": "target:b"},
-            "ssh": ["default"], "secret": ["id=s,src=/etc/s"], "output": ["type=local,dest=out"]}}}"#;
+            "ssh": ["default"], "secret": ["id=s,src=/etc/s"], "output": ["type=local,DEST=out", "../o"]}}}"#;
         let rights = Definition::parse(text).expect("JSON").rights();
         assert_eq!(rights.entitlements.into_iter().collect::<Vec<_>>(), ["ssh"]);
-        assert_eq!(rights.paths.into_iter().collect::<Vec<_>>(), ["../x", "/etc/s", "out"]);
+        assert_eq!(rights.paths.into_iter().collect::<Vec<_>>(), ["../o", "../x", "/etc/s", "out"]);
     }
 
     #[test]

@@ -137,15 +137,21 @@ pub(super) fn of_compose(world: &World, line: &ComposeLine, printed: &str) -> Re
 /// Whether what a definition asks for is beyond doubt allowed: by name, or because it lies in the working folder.
 fn is_allowed(rights: &Rights, allowed: &[String], working: &Path) -> bool {
     let Ok(working) = working.canonicalize() else { return false };
-    let whole = |path: &str| working.join(path.trim_start_matches("cwd://")).canonicalize().ok();
+    let whole = |path: &Path| working.join(path).canonicalize().ok();
     let given = |name: &'static str| {
-        allowed.iter().filter_map(move |it| it.strip_prefix(name)?.strip_prefix('=')).filter_map(whole)
+        allowed
+            .iter()
+            .filter_map(move |it| it.strip_prefix(name)?.strip_prefix('='))
+            .filter_map(|it| whole(Path::new(it)))
     };
     // Read and write access are told apart by bake; here one that has both, or the working folder.
     let folders: Vec<PathBuf> = given("fs").chain(std::iter::once(working.clone())).collect();
     let is_inside = |path: &String| {
-        // What is to be written need not be there yet; its folder must be.
-        let place = whole(path).or_else(|| whole(&Path::new(path).parent()?.to_string_lossy()));
+        // Without a dot at the end, which would hide that it is a link.
+        let path: PathBuf = Path::new(path.trim_start_matches("cwd://")).components().collect();
+        // What is to be written need not be there yet; its folder must be. A link that leads nowhere could lead anywhere.
+        let parent = || path.parent().filter(|_| !working.join(&path).is_symlink());
+        let place = whole(&path).or_else(|| whole(parent()?));
         place.is_some_and(|place| folders.iter().any(|folder| place.starts_with(folder)))
     };
     rights.entitlements.iter().all(|right| allowed.contains(right)) && rights.paths.iter().all(is_inside)
@@ -185,6 +191,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         std::fs::create_dir(folder.path().join("sub")).expect("folder");
         std::os::unix::fs::symlink("/etc", folder.path().join("link")).expect("link");
+        std::os::unix::fs::symlink("/etc/no-such", folder.path().join("nowhere")).expect("link");
         let check = |paths: &[&str], entitlements: &[&str], allowed: &[&str]| {
             let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
             let rights = Rights { entitlements: owned(entitlements), paths: owned(paths) };
@@ -192,7 +199,7 @@ mod tests {
             is_allowed(&rights, &allowed, folder.path())
         };
         assert!(check(&[".", "sub", "cwd://sub", "sub/new", "new"], &[], &[]));
-        for path in ["..", "/etc", "link", "sub/../..", "no/such"] {
+        for path in ["..", "/etc", "link", "nowhere", "nowhere/.", "sub/../..", "no/such"] {
             assert!(!check(&[path], &[], &[]), "{path}");
         }
         assert!(check(&["/etc/ssl"], &[], &["fs=/etc"]));
