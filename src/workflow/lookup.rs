@@ -46,18 +46,20 @@ pub async fn candidates(
             Look::Caches => cache(client, &reference, platforms).await,
             Look::Images => image(client, &reference).await,
         };
-        let finding = finding.unwrap_or_else(|error| of_error(&error));
+        let finding = finding.unwrap_or_else(|error| of_error(&error, &reference));
         Candidate { reference, scope, finding }
     });
     futures_util::future::join_all(asked).await
 }
 
-/// Why a candidate is of no use, in the words of the report.
-fn of_error(error: &Error) -> Finding {
+/// Why a candidate is of no use, in the words of the report, which names the candidate before them.
+fn of_error(error: &Error, candidate: &Reference) -> Finding {
+    let text = error.to_string();
+    let reason = text.strip_prefix(&format!("{candidate}: ")).unwrap_or(&text).to_owned();
     match error {
         Error::NotFound { .. } => Finding::Missing,
-        Error::Unreachable { .. } => Finding::Unreachable(error.to_string()),
-        other => Finding::Unusable(other.to_string()),
+        Error::Unreachable { .. } => Finding::Unreachable(reason),
+        _ => Finding::Unusable(reason),
     }
 }
 
