@@ -115,9 +115,10 @@ const SHIM_EXAMPLES: &str = "Examples:
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
+#[command(group = clap::ArgGroup::new("what").args(["shell", "command"]).required(true))]
 pub struct RunArgs {
     /// Run a line of a script with `sh`, with shims first on PATH
-    #[arg(long, value_name = "LINE", conflicts_with = "command", required_unless_present = "command")]
+    #[arg(long, value_name = "LINE")]
     pub shell: Option<String>,
     /// Settings.
     #[command(flatten)]
@@ -339,6 +340,9 @@ pub struct ReproArgs {
     /// Build although variables are missing; they are empty
     #[arg(long)]
     pub allow_missing: bool,
+    /// Build although the job reads or writes outside of the checkout
+    #[arg(long)]
+    pub allow_outside: bool,
 }
 
 #[cfg(test)]
