@@ -116,6 +116,9 @@ const SHIM_EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 #[command(group = clap::ArgGroup::new("what").args(["shell", "command"]).required(true))]
+#[command(
+    override_usage = "layerlift run [OPTIONS] -- COMMAND...\n       layerlift run [OPTIONS] --shell LINE"
+)]
 pub struct RunArgs {
     /// Run a line of a script with `sh`, with shims first on PATH
     #[arg(long, value_name = "LINE")]

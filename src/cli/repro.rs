@@ -9,6 +9,7 @@ use crate::ciconfig::unknown;
 use crate::cli::app::{Format, ReproArgs};
 use crate::cli::failure::{ExitCode, Failure};
 use crate::workflow::repro::builds::Build;
+use crate::workflow::repro::outside::outside;
 use crate::workflow::repro::surroundings::{Surroundings, Wanted};
 use crate::workflow::repro::{self, JobBuilds};
 use crate::workflow::world::World;
@@ -176,6 +177,17 @@ async fn reproduce(
         return Err(Failure::new(ExitCode::CONFIG, message).with_hint(
             "give variables by --var NAME=VALUE or --env-file FILE, create the files, or leave them empty by --allow-missing",
         ));
+    }
+    let outside: Vec<String> = builds
+        .iter()
+        .flat_map(|build| {
+            outside(build, surroundings).into_iter().map(|place| format!("{place} ({})", build.place))
+        })
+        .collect();
+    if !outside.is_empty() && !arguments.show && !arguments.allow_outside {
+        let message = format!("these builds reach out of the checkout: {}", outside.join(", "));
+        return Err(Failure::new(ExitCode::CONFIG, message)
+            .with_hint("look at the lines with --show; --allow-outside runs them"));
     }
     if let Some(reason) = builds.iter().find_map(|build| build.line.as_ref().err())
         && builds.iter().all(|build| build.line.is_err())

@@ -117,6 +117,46 @@ fn what_only_ci_knows_is_asked_for() {
 }
 
 #[test]
+fn a_job_keeps_to_the_checkout() {
+    let project = project();
+    let mut test = TestEnv::bare();
+    std::os::unix::fs::symlink(test.path("home"), project.folder().join("link")).unwrap();
+    let jobs = "\
+home:
+  script: docker build -f Dockerfile $HOME
+linked:
+  script: docker build --output type=local,dest=link .
+elsewhere:
+  script: cd / && docker build .
+loaded:
+  variables: {LD_PRELOAD: ./evil.so, GIT_CONFIG_COUNT: '1', KEPT: yes}
+  script: docker build --iidfile /tmp/id .
+";
+    project.write(".gitlab-ci.yml", jobs);
+    // What would build tells its environment in the place of that.
+    test.add_program("docker", "#!/bin/sh\nenv > \"$TMPDIR/environment\"\nexit 3\n");
+    test.set("DOCKER_CONTEXT", "x");
+    let home = test.path("home");
+    for (job, place) in [
+        ("home", format!("{} (.gitlab-ci.yml:2)", home.display())),
+        ("linked", "link (".into()),
+        ("elsewhere", "/ (".into()),
+    ] {
+        let refused = test.run(project.folder(), &["repro", job]);
+        assert_eq!(refused.code, 78, "{job}: {}", refused.all());
+        assert!(refused.stderr.contains(&format!("out of the checkout: {place}")), "{}", refused.all());
+        assert!(refused.stderr.contains("--allow-outside"), "{}", refused.all());
+        assert_eq!(test.temporary_files(), [""; 0], "{job}");
+    }
+    let _ = test.run(project.folder(), &["repro", "home", "--allow-outside"]);
+    assert_eq!(test.temporary_files(), ["environment"]);
+    let _ = test.run(project.folder(), &["repro", "loaded"]);
+    let environment = std::fs::read_to_string(test.path("tmp/environment")).unwrap();
+    assert!(environment.contains("KEPT=yes"), "{environment}");
+    assert!(!environment.contains("LD_PRELOAD") && !environment.contains("GIT_CONFIG"), "{environment}");
+}
+
+#[test]
 fn jobs_are_listed_and_chosen_by_name() {
     let project = project();
     let test = TestEnv::bare();

@@ -6,8 +6,19 @@ use crate::model::request::OutputSpec;
 /// Settings of layerlift that take no value of their own.
 const SWITCHES: [&str; 4] = ["dry-run", "read-only", "strict", "keep-image"];
 /// What a reproduction does by itself, or must not do.
-const TAKEN_OFF: [&str; 9] =
-    ["push", "load", "output", "cache-to", "builder", "read-only", "report", "dotenv", "dry-run"];
+const TAKEN_OFF: [&str; 11] = [
+    "push",
+    "load",
+    "output",
+    "cache-to",
+    "builder",
+    "read-only",
+    "report",
+    "dotenv",
+    "dry-run",
+    "iidfile",
+    "metadata-file",
+];
 
 /// Arguments, and what was taken off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -97,6 +108,18 @@ fn takes_value(name: &str) -> bool {
     }
 }
 
+/// Every flag with its value, and every other word. The name of a flag that stands in one word with others is empty.
+pub fn all(arguments: &[String]) -> Vec<(Option<&str>, &str)> {
+    let mut rest = arguments;
+    let given = std::iter::from_fn(|| next(&mut rest));
+    given
+        .map(|given| match given.flag {
+            Some((name, value)) => (Some(name), value.unwrap_or_default()),
+            None => (None, given.words.first().map_or("", String::as_str)),
+        })
+        .collect()
+}
+
 /// The values of a flag.
 pub fn values<'a>(arguments: &'a [String], wanted: &str) -> Vec<&'a str> {
     let mut rest = arguments;
@@ -130,6 +153,7 @@ mod tests {
                 "--builder x",
             ),
             ("--build-arg --push .", "--load --build-arg --push .", ""),
+            ("--iidfile /tmp/id --metadata-file=m .", "--load .", "--iidfile /tmp/id --metadata-file=m"),
         ] {
             let local = local(&words(line), false);
             assert_eq!(

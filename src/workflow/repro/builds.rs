@@ -6,6 +6,7 @@ use crate::ciconfig::shell::{Found, State};
 use crate::ciconfig::{Action, Job, unknown};
 use crate::invocation::{self, ComposeVerb, Tool};
 use crate::workflow::repro::arguments;
+use crate::workflow::repro::outside::changes_programs;
 use crate::workflow::repro::surroundings::{OF_THE_RUNNER, Surroundings};
 
 /// A build of a job.
@@ -91,7 +92,7 @@ fn build(found: Found, surroundings: &Surroundings, place: &dyn Fn(&str) -> Stri
     let (line, of_globals) = recognised(&found.words, surroundings.all_platforms)?;
     let mut environment = found.environment;
     environment.extend(of_globals);
-    environment.retain(|name, _| !OF_THE_RUNNER.contains(&name.as_str()));
+    environment.retain(|name, _| !OF_THE_RUNNER.contains(&name.as_str()) && !changes_programs(name));
     let mut missing: BTreeSet<String> = BTreeSet::new();
     let mut hidden = Vec::new();
     if let Ok(line) = &line {

@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod builds;
+pub mod outside;
 pub mod surroundings;
 
 use std::io::Read;
