@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use super::lex::{Operation, Piece, Word};
 use crate::ciconfig::unknown::{self, is_unknown};
 
+/// The longest text that a word becomes; Linux gives no program a longer one (`MAX_ARG_STRLEN`). Without it, some lines of
+/// `X=$X$X` are more than any memory.
+const LONGEST: usize = 128 << 10;
+
 /// Variables and their values; a value may hold what is unknown.
 pub(super) type Variables = BTreeMap<String, String>;
 
@@ -12,8 +16,13 @@ pub(super) type Variables = BTreeMap<String, String>;
 pub(super) fn fields(word: &Word, variables: &Variables) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
     let mut current: Option<String> = word.is_empty().then(String::new);
+    let mut length = 0;
     for piece in word {
         let (text, splits) = expanded(piece, variables);
+        length += text.len();
+        if length > LONGEST {
+            return vec![too_long()];
+        }
         if !splits {
             // An unquoted variable that is empty is nothing; quotes make it an empty text.
             if !text.is_empty() || matches!(piece, Piece::Text { .. } | Piece::Variable { quoted: true, .. })
@@ -38,9 +47,20 @@ pub(super) fn fields(word: &Word, variables: &Variables) -> Vec<String> {
     fields
 }
 
+fn too_long() -> String {
+    unknown::unknown("$(a text that is too long)")
+}
+
 /// The one text that a word becomes where nothing is split: the value of an assignment.
 pub(super) fn text(word: &Word, variables: &Variables) -> String {
-    word.iter().map(|piece| expanded(piece, variables).0).collect()
+    let mut whole = String::new();
+    for piece in word {
+        whole += &expanded(piece, variables).0;
+        if whole.len() > LONGEST {
+            return too_long();
+        }
+    }
+    whole
 }
 
 /// A piece's text, and whether it is split at blanks.
@@ -113,5 +133,12 @@ mod tests {
         );
         assert_eq!(expand("${E:-x} ${E-x}y ${N:-$SHA} ${A:+yes}${N:+no}"), ["x", "y", "0123456789", "yes"]);
         assert_eq!(expand("r/${N}:$(git log)"), ["r/$N:$(git log)"]);
+    }
+
+    #[test]
+    fn a_hostile_text_ends() {
+        assert_eq!(expand(&"$SHA".repeat(20_000)), ["$(a text that is too long)"]);
+        let nested = format!("{}x{}", "${N:-".repeat(20_000), "}".repeat(20_000));
+        assert!(expand(&nested)[0].starts_with("${N:-"));
     }
 }

@@ -48,6 +48,9 @@ pub(super) enum Token {
     Document,
 }
 
+/// The longest `${...}` that is looked into: what stands in it may hold others, each of which is read anew.
+const LONGEST_BRACED: usize = 4096;
+
 /// Longest first, so that `&&` is not read as `&`.
 const OPERATORS: [&str; 10] = ["&&", "||", "|&", ";;", ";", "\n", "|", "&", "(", ")"];
 const REDIRECTS: [&str; 10] = ["&>>", "&>", "<<<", "<<-", "<<", ">>", ">&", "<&", ">|", ">"];
@@ -247,7 +250,8 @@ impl Lexer {
                 self.balanced('{', '}');
                 let whole: String = self.characters[begin..self.at].iter().collect();
                 let inside = whole.strip_prefix("${").and_then(|it| it.strip_suffix('}')).unwrap_or_default();
-                braced(inside, quoted).unwrap_or(Piece::Opaque { text: whole })
+                let braced = (inside.len() <= LONGEST_BRACED).then(|| braced(inside, quoted)).flatten();
+                braced.unwrap_or(Piece::Opaque { text: whole })
             }
             Some(first) if first.is_ascii_alphabetic() || first == '_' => {
                 let mut name = String::new();
