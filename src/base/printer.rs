@@ -35,8 +35,10 @@ impl Printer {
         let _ = std::io::stderr().lock().write_all(bytes);
     }
 
-    /// `warning: ...`, one line.
+    /// `warning: ...`, one line: names and answers in it are from outside, and must neither begin a line of their own nor
+    /// steer the terminal.
     pub fn warning(&self, text: &str) {
+        let text = text.replace(char::is_control, " ");
         let (start, end) = if self.color { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
         self.message(&format!("{start}warning:{end} {text}\n"));
     }

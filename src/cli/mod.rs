@@ -69,7 +69,9 @@ fn exit_code(result: Result<u8, Failure>, printer: Printer) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let (start, end) = if printer.color { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-            printer.message(&format!("{start}error:{end} {failure}\n"));
+            // Names in it are from outside, and must not steer the terminal.
+            let text = failure.to_string().replace(|it: char| it.is_control() && it != '\n', " ");
+            printer.message(&format!("{start}error:{end} {text}\n"));
             ExitCode::from(failure.code().0)
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::ciconfig::unknown;
 use crate::cli::app::{Format, ReproArgs};
 use crate::cli::failure::{ExitCode, Failure};
+use crate::report::line::strip;
 use crate::workflow::repro::builds::Build;
 use crate::workflow::repro::outside::outside;
 use crate::workflow::repro::surroundings::{Surroundings, Wanted};
@@ -130,7 +131,12 @@ fn list_text(found: &[JobBuilds]) -> String {
             let _ = writeln!(text, "    note: {note}");
         }
     }
-    text
+    harmless(&text)
+}
+
+/// Lines with words of the checkout in them, which must not steer the terminal.
+fn harmless(text: &str) -> String {
+    text.lines().map(|line| strip(line) + "\n").collect()
 }
 
 fn list_json(found: &[JobBuilds]) -> Value {
@@ -225,13 +231,13 @@ async fn reproduce(
             .collect();
         let shown =
             secrets.iter().fold(format!("{folder}{plain}"), |text, secret| text.replace(secret, "***"));
-        let text = format!("{shown}\n");
+        let text = harmless(&shown);
         if arguments.show {
             world.printer.data(&text)
         } else {
             world.printer.message(&text)
         }
-        let tell = |what: String| world.printer.message(&format!("  {}: {what}\n", build.place));
+        let tell = |what: String| world.printer.message(&harmless(&format!("  {}: {what}", build.place)));
         if !line.taken_off.is_empty() {
             tell(format!("left out here: {}", line.taken_off.join(" ")));
         }

@@ -157,6 +157,21 @@ loaded:
 }
 
 #[test]
+fn the_words_of_a_job_do_not_steer_the_terminal() {
+    let project = project();
+    let test = TestEnv::bare();
+    let jobs = r#"{"a\u001b]0;x\u0007": {"script": "docker build -t \u001b[2Jx $N ."}}"#;
+    project.write(".gitlab-ci.yml", jobs);
+    let name = "a\u{1b}]0;x\u{7}";
+    for line in [&["repro"][..], &["repro", "b"], &["repro", name], &["repro", name, "--show"]] {
+        let said = test.run(project.folder(), line);
+        let text = said.all();
+        assert!(text.contains(".gitlab-ci.yml") || text.contains("no job `b`"), "{text}");
+        assert!(!text.contains(|it: char| it.is_control() && it != '\n'), "{line:?}: {text:?}");
+    }
+}
+
+#[test]
 fn jobs_are_listed_and_chosen_by_name() {
     let project = project();
     let test = TestEnv::bare();
