@@ -10,7 +10,8 @@
 # KIND is 20, 26g, 26c, 28g or 28c: the Docker version, then its image store (graph driver or containerd).
 # NAME must be unique among those who use the machine at the same time. An engine belongs to the process
 # $ENGINE_OWNER (this shell), and is swept when that has ended without stopping it. $ENGINE_INSECURE names further
-# registries for plain HTTP, separated by blanks; $ENGINE_MIRROR another mirror for Docker's own images.
+# registries for plain HTTP, separated by blanks; $ENGINE_MIRROR another mirror for Docker's own images. With $ENGINE_TLS, a
+# port, it listens there on loopback as well, to those who have the certificates of run/NAME/tls (DOCKER_CERT_PATH).
 # Processes are ended by their own pid and only after a look at their command line.
 
 TESTBED=${LAYERLIFT_TESTBED:-/tmp/layerlift-testbed}
@@ -45,6 +46,17 @@ registry_up() {
 # started_at PID: a process's start time, which tells it from a later one with the same number.
 started_at() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d ' ' -f 20; }
 
+# certificates FOLDER: an authority, an engine's certificate for loopback, and a client's.
+certificates() {
+    mkdir -p "$1"
+    local new=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2)
+    "${new[@]}" -subj /CN=authority -keyout "$1/ca-key.pem" -out "$1/ca.pem"
+    "${new[@]}" -subj /CN=engine -CA "$1/ca.pem" -CAkey "$1/ca-key.pem" -keyout "$1/server-key.pem" \
+        -out "$1/server.pem" -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE
+    "${new[@]}" -subj /CN=client -CA "$1/ca.pem" -CAkey "$1/ca-key.pem" -keyout "$1/key.pem" -out "$1/cert.pem" \
+        -addext extendedKeyUsage=clientAuth -addext basicConstraints=critical,CA:FALSE
+}
+
 engine_up() {
     local version=${1%[gc]} store=${1:2} folder=$TESTBED/run/$2 features="" insecure="\"$REGISTRY\"" registry
     local engine=$TESTBED/engines/$version owner=${ENGINE_OWNER:-$$}
@@ -62,12 +74,18 @@ engine_up() {
     # A graph driver tries a layer six times, over 75 seconds, before it says that it cannot be had. Tests need not wait.
     printf '{%s "max-download-attempts": 1, "insecure-registries": [%s], "registry-mirrors": ["%s"], "bridge": "none", "iptables": false}\n' \
         "$features" "$insecure" "${ENGINE_MIRROR:-http://$REGISTRY}" > "$folder/daemon.json"
+    local listen=()
+    if [ -n "${ENGINE_TLS:-}" ]; then
+        certificates "$folder/tls" 2> "$folder/tls.log" || { cat "$folder/tls.log" >&2; return 1; }
+        listen=(-H "tcp://127.0.0.1:$ENGINE_TLS" --tlsverify --tlscacert "$folder/tls/ca.pem"
+            --tlscert "$folder/tls/server.pem" --tlskey "$folder/tls/server-key.pem")
+    fi
     local system_path
     system_path=$(printf '%s' "$PATH" | tr ':' '\n' | grep -v "^$TESTBED/engines/" | paste -sd:)
     export PATH=$engine/usr/bin:$engine/usr/sbin:$TESTBED/engines/20/usr/bin:$TESTBED/engines/20/usr/sbin:$system_path
     export DOCKER_HOST=unix://$folder/sock DOCKER_CONFIG=$folder/config
     setsid dockerd --config-file "$folder/daemon.json" --data-root "$folder/data" --exec-root "$folder/exec" \
-        -H "$DOCKER_HOST" --pidfile "$folder/pid" > "$folder/log" 2>&1 < /dev/null 8>&- 9>&- &
+        -H "$DOCKER_HOST" "${listen[@]}" --pidfile "$folder/pid" > "$folder/log" 2>&1 < /dev/null 8>&- 9>&- &
     disown
     for _ in {1..300}; do
         [ "$(curl -fs -m 5 --unix-socket "$folder/sock" http://localhost/_ping 2> /dev/null)" = OK ] && return

@@ -1,6 +1,7 @@
 //! Docker engines with empty state, each with a socket, a configuration folder and a life of its own.
 
 use std::fmt;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,6 +60,8 @@ pub struct Engine {
     pub kind: Kind,
     /// Registries, beside the shared one, that it speaks plain HTTP to.
     insecure: String,
+    /// The port on loopback where it listens with TLS as well.
+    tls: Option<u16>,
     name: String,
     /// `PATH` with its programs in front.
     pub path: String,
@@ -78,11 +81,27 @@ impl Engine {
     /// Starts an engine that speaks plain HTTP to these registries too. Localhost is so by itself.
     #[track_caller]
     pub fn start_with(kind: Kind, insecure: &[&str]) -> Engine {
+        Engine::new(kind, insecure, None)
+    }
+
+    /// Starts an engine that is reached with TLS: its address, and the folder of the client's certificates.
+    #[track_caller]
+    pub fn start_with_tls(kind: Kind) -> (Engine, String, PathBuf) {
+        // Nobody else is given this port as long as there are others.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let engine = Engine::new(kind, &[], Some(free.port()));
+        let certificates = engine.config.parent().unwrap().join("tls");
+        (engine, format!("tcp://{free}"), certificates)
+    }
+
+    #[track_caller]
+    fn new(kind: Kind, insecure: &[&str], tls: Option<u16>) -> Engine {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut engine = Engine {
             kind,
             insecure: insecure.join(" "),
+            tls,
             name,
             path: String::new(),
             host: String::new(),
@@ -104,7 +123,11 @@ impl Engine {
         let answer = testbed(
             r#"engine_up "$1" "$2" && printf '%s\n' "$PATH" "$DOCKER_HOST" "$DOCKER_CONFIG""#,
             &[self.kind.name(), &self.name],
-            &[("ENGINE_OWNER", &std::process::id().to_string()), ("ENGINE_INSECURE", &self.insecure)],
+            &[
+                ("ENGINE_OWNER", &std::process::id().to_string()),
+                ("ENGINE_INSECURE", &self.insecure),
+                ("ENGINE_TLS", &self.tls.map_or_else(String::new, |port| port.to_string())),
+            ],
         )
         .ok()
         .text();
