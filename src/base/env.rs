@@ -37,6 +37,7 @@ variables! {
     LAYERLIFT_CACHE_DIR = "folder of the `local` strategy";
     LAYERLIFT_REGISTRY_TIMEOUT = "longest time that one cache question to a registry may take, in seconds";
     LAYERLIFT_INSECURE_REGISTRY = "registries to be spoken to over plain HTTP, separated by commas";
+    LAYERLIFT_BUILDER_AUTO = "`true`: a builder is made where the default one cannot export a cache";
     LAYERLIFT_CONFIG = "settings file, instead of `.layerlift.yml`";
     LAYERLIFT_FALLBACK = "scopes to read after the chain's own, separated by commas";
 

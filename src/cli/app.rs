@@ -63,6 +63,9 @@ pub enum Command {
     /// Look at cache refs, and move them
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Make or remove the builder that --builder-auto uses
+    #[command(subcommand)]
+    Builder(BuilderCommand),
     /// Check engine, registry, credentials, CI variables and settings
     ///
     /// Exits with 0 when nothing is a problem, else with 69 (engine), 74 (registry) or 78 (settings).
@@ -261,6 +264,24 @@ pub enum CacheCommand {
     /// The scope is --scope, else this pipeline's own. Where a build would write no cache (forks, tags, outside of CI
     /// without --read-only=false), nothing is pushed.
     Push(CacheMoveArgs),
+}
+
+/// What can be done with the builder of `--builder-auto`.
+#[derive(Debug, Subcommand)]
+pub enum BuilderCommand {
+    /// Make the builder, or start it where it is there, and print its name
+    ///
+    /// A build with --builder-auto does so by itself, where its default builder cannot export a cache.
+    Create {
+        /// Make it buildx's current builder, which `docker buildx build` uses without being told
+        #[arg(long = "use")]
+        current: bool,
+        /// Settings.
+        #[command(flatten)]
+        settings: Box<SettingsArgs>,
+    },
+    /// Remove every builder that layerlift made, with its cache, its Docker context and its configuration
+    Rm,
 }
 
 /// Arguments of `cache ls`.

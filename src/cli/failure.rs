@@ -7,6 +7,7 @@ use crate::base::process;
 use crate::plan::command::Unsupported;
 use crate::plan::scope::Scope;
 use crate::registry;
+use crate::workflow::builder;
 use crate::workflow::cache_refs;
 use crate::workflow::error::Error;
 use crate::workflow::source;
@@ -133,7 +134,13 @@ impl From<Error> for Failure {
             Error::Process(process::Error::Interrupted { signal }) => {
                 Failure::new(ExitCode(128 + u8::try_from(*signal).unwrap_or(0)), "interrupted")
             }
-            Error::Process(_) => failed(ExitCode::ENGINE),
+            Error::Builder(builder::Error::Process(process::Error::Interrupted { signal })) => {
+                Error::Process(process::Error::Interrupted { signal: *signal }).into()
+            }
+            Error::Builder(builder::Error::NoImage { .. }) => failed(ExitCode::ENGINE)
+                .with_hint("name one that can be: `image` below `builder` in .layerlift.yml"),
+            Error::Builder(builder::Error::File { .. }) => failed(ExitCode::CANNOT_WRITE),
+            Error::Process(_) | Error::Builder(_) => failed(ExitCode::ENGINE),
             Error::Missing(_) => failed(ExitCode::USAGE),
         }
     }

@@ -68,6 +68,9 @@ pub(super) fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
     let mut run = |command: String, purpose: &str| commands.push((command, purpose.to_owned()));
     let docker = |words: &[&str]| Command::new("docker", words.iter().copied()).to_string();
     let shown = |build: &Build| command::build(&facts.engine, build, Collect::default()).to_string();
+    for (command, purpose) in facts.builder.iter().flat_map(|builder| &builder.commands) {
+        run(command.clone(), purpose);
+    }
     if let Some(put) = &plan.chain.put {
         let sources: Vec<String> = put.sources.iter().map(ToString::to_string).collect();
         run(format!("(registry) put {} from {}", put.reference, sources.join(" + ")), "merge the chain");

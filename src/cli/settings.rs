@@ -10,8 +10,9 @@ use serde::Deserialize;
 use crate::base::env::{self, Environment, Variable};
 use crate::base::yaml;
 use crate::cli::failure::{ExitCode, Failure};
+use crate::model::platform::Platform;
 use crate::model::reference::Repository;
-use crate::model::settings::{Origin, Settings, Strategy};
+use crate::model::settings::{BuilderNode, BuilderSettings, Origin, Settings, Strategy};
 
 /// The file that is read when no other is named.
 pub const FILE_NAME: &str = ".layerlift.yml";
@@ -59,6 +60,9 @@ pub struct SettingsArgs {
     /// Registry to speak to over plain HTTP; may be given several times
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
+    /// Make and use a BuildKit container where the default builder cannot export a cache
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    builder_auto: Option<bool>,
     /// Settings file [default: .layerlift.yml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -80,6 +84,34 @@ struct SettingsFile {
     cache_dir: Option<PathBuf>,
     registry_timeout: Option<f64>,
     insecure_registry: Option<Vec<String>>,
+    builder_auto: Option<bool>,
+    builder: Option<BuilderFile>,
+}
+
+/// The file's part about the builder of `builder-auto`, which has no flags.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct BuilderFile {
+    image: Option<String>,
+    mirrors: Vec<String>,
+    nodes: Vec<NodeFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct NodeFile {
+    name: String,
+    endpoint: String,
+    #[serde(default)]
+    platforms: Vec<Platform>,
+}
+
+impl From<BuilderFile> for BuilderSettings {
+    fn from(file: BuilderFile) -> Self {
+        let node = |NodeFile { name, endpoint, platforms }| BuilderNode { name, endpoint, platforms };
+        let nodes = file.nodes.into_iter().map(node).collect();
+        BuilderSettings { image: file.image, mirrors: file.mirrors, nodes }
+    }
 }
 
 impl SettingsArgs {
@@ -129,6 +161,10 @@ impl SettingsArgs {
                 file.insecure_registry,
             ),
             member: None,
+            builder_auto: resolver
+                .switch(env::LAYERLIFT_BUILDER_AUTO, self.builder_auto, file.builder_auto)?
+                .unwrap_or(false),
+            builder: file.builder.unwrap_or_default().into(),
             origins: resolver.origins,
         })
     }
@@ -294,6 +330,20 @@ mod tests {
         assert_eq!(settings.registry_timeout, Duration::from_secs(2));
         assert_eq!(settings.origins["LAYERLIFT_STRATEGY"], Origin::Flag);
         assert_eq!(settings.origins["LAYERLIFT_SCOPE"], Origin::Variable("LAYERLIFT_SCOPE"));
+    }
+
+    #[test]
+    fn the_builder_is_described_in_the_file() {
+        let file = "builder-auto: true\nbuilder:\n  image: r.lan/buildkit:1\n  nodes:\n  - name: arm\n    endpoint: ssh://arm.lan\n    platforms: [linux/aarch64]\n";
+        let settings = resolve(&SettingsArgs::default(), &[], file).expect("valid");
+        assert!(settings.builder_auto);
+        assert_eq!(settings.builder.image.as_deref(), Some("r.lan/buildkit:1"));
+        assert_eq!(settings.builder.nodes[0].platforms[0].to_string(), "linux/arm64");
+        let settings = resolve(&SettingsArgs::default(), &[("LAYERLIFT_BUILDER_AUTO", "0")], file);
+        assert!(!settings.expect("valid").builder_auto);
+        let wrong =
+            resolve(&SettingsArgs::default(), &[], "builder:\n  nodes:\n  - name: arm\n").expect_err("wrong");
+        assert!(wrong.to_string().contains("missing field `endpoint`"), "{wrong}");
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl Buildx {
         Buildx(Plugin::in_folder("buildx", folder))
     }
 
+    /// As a person runs it: for commands that are shown.
+    pub fn of_client() -> Self {
+        Buildx { plugin: None }
+    }
+
     /// Whether the plugin's file was found.
     pub fn is_found(&self) -> bool {
         self.0.file.is_some()

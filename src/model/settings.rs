@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::platform::Platform;
 use crate::model::reference::Repository;
 
 /// How the cache travels.
@@ -65,6 +66,28 @@ impl fmt::Display for Origin {
     }
 }
 
+/// The builder that `builder_auto` makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuilderSettings {
+    /// BuildKit's image; `None`: the one that buildx takes.
+    pub image: Option<String>,
+    /// Mirrors of Docker Hub, beside those of the engine: `host[:port]`, or an address.
+    pub mirrors: Vec<String>,
+    /// Nodes beside the engine's own: a build farm.
+    pub nodes: Vec<BuilderNode>,
+}
+
+/// A node of a builder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuilderNode {
+    /// Its name.
+    pub name: String,
+    /// A context's name, or an engine's address: `ssh://arm.lan`.
+    pub endpoint: String,
+    /// What it is to build for; none: what it can.
+    pub platforms: Vec<Platform>,
+}
+
 /// All settings of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -95,6 +118,10 @@ pub struct Settings {
     /// What the image is called among those that are built together: a compose service, a bake target. It is part of the
     /// names of its cache refs. `None` for an image of its own. No one sets it; it comes with the definition.
     pub member: Option<String>,
+    /// Where the default builder cannot export a cache, one of our own is made.
+    pub builder_auto: bool,
+    /// What that one is made from.
+    pub builder: BuilderSettings,
     /// Where each came from, by the setting's name.
     pub origins: BTreeMap<&'static str, Origin>,
 }
@@ -115,6 +142,8 @@ impl Default for Settings {
             registry_timeout: Duration::from_secs(10),
             insecure_registries: Vec::new(),
             member: None,
+            builder_auto: false,
+            builder: BuilderSettings::default(),
             origins: BTreeMap::new(),
         }
     }

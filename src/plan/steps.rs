@@ -9,6 +9,7 @@ use crate::model::platform::Platform;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::model::settings::{Settings, Strategy};
+use crate::plan::builder::AutoBuilder;
 use crate::plan::cache_repo::CacheRepo;
 use crate::plan::chain::{self, Candidate, Reader, Resolution};
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
@@ -23,6 +24,8 @@ pub struct Facts {
     pub pipeline: Pipeline,
     /// What builds.
     pub engine: Engine,
+    /// What came of `--builder-auto`, where it was asked for.
+    pub builder: Option<AutoBuilder>,
     /// The stages that the target reaches, or why they are not known.
     pub graph: Result<Graph, String>,
     /// Its stages that have no name, the target apart.
@@ -205,7 +208,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
     })
 }
 
-/// What was found, said as decisions: scope, cache repo, stages.
+/// What was found, said as decisions: scope, builder, cache repo, stages.
 fn surroundings(facts: &Facts) -> Vec<Decision> {
     let mut decisions = Vec::new();
     let scopes: Vec<String> = facts.scopes.read.iter().map(ToString::to_string).collect();
@@ -217,6 +220,10 @@ fn surroundings(facts: &Facts) -> Vec<Decision> {
             false => format!("reads {}", scopes.join(", then ")),
         },
     });
+    if let Some(builder) = &facts.builder {
+        let choice = builder.name.as_ref().unwrap_or(&facts.engine.builder).clone();
+        decisions.push(Decision { topic: "builder", choice, reason: builder.reason.clone() });
+    }
     decisions.push(match &facts.cache_repo {
         Ok(repo) => {
             Decision { topic: "cache repo", choice: repo.repository.to_string(), reason: repo.reason.clone() }

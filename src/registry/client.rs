@@ -65,6 +65,19 @@ pub struct Traffic {
     pub bytes_in: u64,
 }
 
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// In plain HTTP.
+    pub is_plain: bool,
+    /// It is on this machine.
+    pub is_loopback: bool,
+    /// Files with roots, beside the machine's own.
+    pub roots: Vec<PathBuf>,
+    /// A client certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 /// A client for all registries.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -122,12 +135,28 @@ impl Client {
         }
     }
 
+    /// How a registry is spoken to, for programs that speak to it too.
+    pub fn trust(&self, registry: &str) -> Trust {
+        let endpoint = host::endpoint(registry);
+        let is_plain = self.is_plain(registry);
+        let files = HostFiles::find(&self.shared.certificates, endpoint).filter(|_| !is_plain);
+        let HostFiles { mut roots, identity } = files.unwrap_or_default();
+        if !is_plain {
+            roots.extend(self.shared.root_files.iter().cloned());
+        }
+        Trust { is_plain, is_loopback: host::is_loopback(endpoint), roots, identity }
+    }
+
+    fn is_plain(&self, registry: &str) -> bool {
+        let endpoint = host::endpoint(registry);
+        host::is_listed(registry, &self.shared.insecure)
+            || host::is_loopback(endpoint) && HostFiles::find(&self.shared.certificates, endpoint).is_none()
+    }
+
     /// Where a registry listens: `https://ghcr.io/`.
     pub(super) fn base(&self, registry: &str) -> Result<Url, Error> {
         let endpoint = host::endpoint(registry);
-        let plain = host::is_listed(registry, &self.shared.insecure)
-            || host::is_loopback(endpoint) && HostFiles::find(&self.shared.certificates, endpoint).is_none();
-        let scheme = if plain { "http" } else { "https" };
+        let scheme = if self.is_plain(registry) { "http" } else { "https" };
         format!("{scheme}://{endpoint}/")
             .parse()
             .map_err(|_| Error::malformed(registry, "not the name of a host"))

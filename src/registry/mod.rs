@@ -20,7 +20,7 @@ mod tags;
 mod tls;
 mod uploads;
 
-pub use client::{Client, Options, Traffic};
+pub use client::{Client, Options, Traffic, Trust};
 pub use copy::{Copied, Place, copy};
 pub use credentials::{Error as CredentialError, Found, Keychain, Source};
 pub use error::{Answer, Error};

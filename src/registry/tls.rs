@@ -29,9 +29,9 @@ pub(super) const DOCKER_CERTIFICATES: &str = "/etc/docker/certs.d";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct HostFiles {
     /// Files with roots.
-    roots: Vec<PathBuf>,
+    pub(super) roots: Vec<PathBuf>,
     /// A client certificate and its key.
-    identity: Option<(PathBuf, PathBuf)>,
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl HostFiles {

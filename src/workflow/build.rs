@@ -10,13 +10,14 @@ use crate::engine::docker::Docker;
 use crate::engine::login::{Credential, Login};
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
 use crate::model::reference::{Digest, Reference};
-use crate::model::request::Request;
+use crate::model::request::{Flag, Request};
 use crate::model::settings::Settings;
 use crate::plan::chain::Finding;
 use crate::plan::retry;
 use crate::plan::steps::{self, Facts, Keep, Plan};
 use crate::registry::{Client, Source as CredentialSource};
 use crate::report::section::Sections;
+use crate::workflow::builder::Act;
 use crate::workflow::display::Display;
 use crate::workflow::engine_run::{self, Built, Runner};
 use crate::workflow::error::Error;
@@ -45,20 +46,27 @@ pub struct Prepared {
 
 /// Gathers facts and decides. `layerlift plan` ends here.
 pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> Result<Prepared, Error> {
-    prepare_source(world, request, settings, source::read(request, std::io::stdin().lock())?).await
+    let source = source::read(request, std::io::stdin().lock())?;
+    prepare_source(world, request, settings, source, Act::Suppose).await
 }
 
-/// The same with a Dockerfile that was read already.
+/// The same with a Dockerfile that was read already. `act`: whether a builder may be made.
 pub(super) async fn prepare_source(
     world: &World,
     request: &Request,
     settings: &Settings,
     source: Source,
+    act: Act,
 ) -> Result<Prepared, Error> {
     let client = facts::registry(world, settings)?;
-    let facts = facts::gather(world, request, settings, &source, &client);
+    let facts = facts::gather(world, request, settings, &source, &client, act);
     let facts = world.unless_interrupted(facts).await?;
-    let plan = steps::plan(request, settings, &facts)?;
+    let builder = facts.builder.as_ref().and_then(|builder| builder.name.as_ref());
+    let chosen = builder.map(|name| {
+        let flags = [request.flags.as_slice(), &[Flag::text("builder", name)]].concat();
+        Request { flags, context: request.context.clone() }
+    });
+    let plan = steps::plan(chosen.as_ref().unwrap_or(request), settings, &facts)?;
     Ok(Prepared { facts, plan, source, client })
 }
 
@@ -80,7 +88,7 @@ pub(super) async fn carry_out(
     source: Source,
     begun: Instant,
 ) -> Result<(Outcome, Option<Error>), Error> {
-    let mut prepared = prepare_source(world, request, settings, source).await?;
+    let mut prepared = prepare_source(world, request, settings, source, Act::Make).await?;
     let mut warnings = std::mem::take(&mut prepared.plan.warnings);
     warnings.iter().for_each(|warning| world.printer.warning(warning));
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });

@@ -7,7 +7,7 @@ use crate::model::reference::InvalidReference;
 use crate::plan::command::Unsupported;
 use crate::registry;
 use crate::report::file;
-use crate::workflow::source;
+use crate::workflow::{builder, source};
 
 /// A failure of the way, by what the user can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum Error {
     /// The user's image was built and could not be pushed.
     #[error("the image was built, but not pushed: {0}")]
     Push(#[source] docker::Error),
+    /// A builder of our own could not be made or removed.
+    #[error(transparent)]
+    Builder(#[from] builder::Error),
     /// A program could not be run.
     #[error(transparent)]
     Process(#[from] process::Error),

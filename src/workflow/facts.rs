@@ -2,7 +2,7 @@
 //!
 //! Everything that waits, waits at the same time: the engine is probed while the registry is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::base::env::{self, Environment};
@@ -11,7 +11,7 @@ use crate::engine::probe::{self, Probe};
 use crate::model::engine::{Engine, Frontend};
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
-use crate::model::reference::Reference;
+use crate::model::reference::{Reference, Repository};
 use crate::model::request::{Context, Request};
 use crate::model::settings::{Settings, Strategy};
 use crate::pipeline;
@@ -20,6 +20,7 @@ use crate::plan::keys::{Image, Keys};
 use crate::plan::scope::{self, Chain, Scope};
 use crate::plan::steps::{self, Facts, Unnamed};
 use crate::registry::{Client, Options};
+use crate::workflow::builder::{self, Act};
 use crate::workflow::error::Error;
 use crate::workflow::exposure;
 use crate::workflow::lookup::{self, Look, Named};
@@ -63,13 +64,14 @@ pub async fn surroundings(world: &World, settings: &Settings, folder: &Path) -> 
     }
 }
 
-/// Gathers everything.
+/// Gathers everything. `act`: whether a builder may be made.
 pub async fn gather(
     world: &World,
     request: &Request,
     settings: &Settings,
     source: &Source,
     client: &Client,
+    act: Act,
 ) -> Result<Facts, Error> {
     let folder = match &request.context {
         Context::Folder(folder) => folder.as_path(),
@@ -80,10 +82,27 @@ pub async fn gather(
         builder: request.last("builder").map(str::to_owned),
         needs_buildx: buildx_flag.map(|flag| format!("--{flag}")),
     };
-    let engine = async { Ok(probe::probe(&world.environment, &wanted).await?) };
     let images = images(request)?;
     let surroundings = Surroundings { images, ..surroundings(world, settings, folder).await };
-    of_image(world, request, settings, source, client, surroundings, engine).await
+    let registries = registries(settings, &surroundings);
+    let (mut auto, mut warnings) = (None, Vec::new());
+    let engine = async {
+        let found = probe::probe(&world.environment, &wanted).await?;
+        let chosen = builder::choose(world, request, settings, client, &registries, found, act).await?;
+        (auto, warnings) = (chosen.builder, chosen.warnings);
+        Ok(chosen.engine)
+    };
+    let facts = of_image(world, request, settings, source, client, surroundings, engine).await?;
+    warnings.splice(0..0, facts.warnings);
+    Ok(Facts { builder: auto, warnings, ..facts })
+}
+
+/// The registries that a build will speak to: those of the cache and of the images.
+pub fn registries(settings: &Settings, surroundings: &Surroundings) -> BTreeSet<String> {
+    let Surroundings { pipeline, images, .. } = surroundings;
+    let cache = cache_repo(settings.cache_repo.as_ref(), pipeline, images).ok().map(|repo| repo.repository);
+    let images = images.iter().map(|image| image.repository().registry());
+    images.chain(cache.iter().map(Repository::registry)).map(str::to_owned).collect()
 }
 
 /// Gathers what is to be known of one image. `engine` is waited for while the registry is asked.
@@ -134,6 +153,7 @@ pub async fn of_image(
     Ok(Facts {
         pipeline,
         engine,
+        builder: None,
         graph,
         unnamed,
         scopes,

@@ -102,6 +102,7 @@ impl Case {
             Some(Candidate { reference, scope: scope.to_string(), finding })
         });
         let facts = Facts {
+            builder: None,
             may_write: scope::may_write(&self.pipeline, self.settings.read_only),
             candidates: candidates.collect(),
             cache_repo: repo.map_err(|none| none.to_string()),
