@@ -121,6 +121,7 @@ variables! {
     BUILDX_CONFIG = "folder of buildx's state";
     DOCKER_CLI_PLUGIN_SOCKET = "set by Docker's client for its plugins: they are to end when it closes";
     DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND = "set by Docker's client for its plugins: the client's own name";
+    BUILDKIT_HOST = "address of the BuildKit that buildctl speaks to";
     BUILDKIT_PROGRESS = "form of the engine's log when `--progress` is absent or auto";
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";
     XDG_RUNTIME_DIR = "the user's folder until logout; podman keeps `containers/auth.json` in it";

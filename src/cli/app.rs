@@ -58,6 +58,12 @@ pub enum Command {
     /// the other. Any other subcommand is run by compose as it stands.
     #[command(after_help = COMPOSE_EXAMPLES)]
     Compose(ComposeArgs),
+    /// Build with the arguments of `buildctl build`, on a BuildKit of your own
+    ///
+    /// A build of the Dockerfile frontend gets --import-cache and --export-cache of this branch, unless they are given;
+    /// anything else is run by buildctl as it stands.
+    #[command(after_help = BUILDCTL_EXAMPLES)]
+    Buildctl(BuildctlArgs),
     /// Show what `build` would do and why, with the exact commands; runs nothing
     Plan(PlanArgs),
     /// Look at cache refs, and move them
@@ -174,6 +180,27 @@ const COMPOSE_EXAMPLES: &str = "Examples:
   layerlift compose up --build --detach
   layerlift compose --report report.json run --build --rm api ./test
 Settings of layerlift come first; what follows the first other word is compose's.";
+
+const BUILDCTL_EXAMPLES: &str = "Examples:
+  layerlift buildctl build --frontend dockerfile.v0 --local context=. --local dockerfile=. \\
+    --output type=image,name=ghcr.io/me/app,push=true
+  layerlift buildctl --addr tcp://buildkitd:1234 build --frontend dockerfile.v0 --local context=.
+Settings of layerlift come first; what follows the first other word is buildctl's.";
+
+/// Arguments of `buildctl`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct BuildctlArgs {
+    /// Show the plan instead of building
+    #[arg(long, help_heading = "Settings of layerlift")]
+    pub dry_run: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Arguments of `buildctl`, global flags first
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub line: Vec<String>,
+}
 
 /// Arguments of `bake`.
 #[derive(Debug, Args)]

@@ -9,7 +9,6 @@ use crate::engine::bake;
 use crate::invocation::Left;
 use crate::model::member::Member;
 use crate::model::settings::Settings;
-use crate::plan::steps::{Facts, Plan};
 use crate::workflow::build::Prepared;
 use crate::workflow::group::define::{Group, Untouched};
 use crate::workflow::group::prepare::PreparedGroup;
@@ -44,7 +43,7 @@ fn name(command: &Command) -> String {
 /// Prints the plan of members that one bake builds.
 pub fn show_bake(world: &World, settings: &Settings, group: &Group, prepared: &PreparedGroup) {
     let members = prepared.members.iter().map(|it| (&it.member, &it.prepared));
-    let mut out = text(members, settings, |_, _| Vec::new());
+    let mut out = text(members, settings, |_| Vec::new());
     let folder = cache_folder(settings, prepared);
     let _ = writeln!(out, "\ncommands");
     let mut command = |command: &str, purpose: &str| {
@@ -52,7 +51,7 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, prepared: &P
     };
     for it in &prepared.members {
         let name = &it.member.name;
-        for (line, purpose) in commands(&it.prepared.facts, &it.prepared.plan) {
+        for (line, purpose) in commands(&it.prepared) {
             if purpose == "build" {
                 break;
             }
@@ -74,7 +73,7 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, prepared: &P
     }
     for it in &prepared.members {
         let name = &it.member.name;
-        let all = commands(&it.prepared.facts, &it.prepared.plan).into_iter();
+        let all = commands(&it.prepared).into_iter();
         for (line, purpose) in all.skip_while(|(_, purpose)| purpose != "build").skip(1) {
             command(&line, &format!("{name}: {purpose}"));
         }
@@ -91,7 +90,7 @@ pub fn show_services(world: &World, settings: &Settings, prepared: &[(Member, Pr
 fn text<'a>(
     members: impl Iterator<Item = (&'a Member, &'a Prepared)>,
     settings: &Settings,
-    commands: impl Fn(&Facts, &Plan) -> Vec<(String, String)>,
+    commands: impl Fn(&Prepared) -> Vec<(String, String)>,
 ) -> String {
     let mut out = String::new();
     for (index, (member, prepared)) in members.enumerate() {
@@ -114,7 +113,7 @@ fn text<'a>(
         for warning in &plan.warnings {
             let _ = writeln!(out, "  warning     {warning}");
         }
-        for (command, purpose) in commands(facts, plan) {
+        for (command, purpose) in commands(prepared) {
             let _ = writeln!(out, "  # {purpose}\n  {command}");
         }
     }

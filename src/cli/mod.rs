@@ -3,6 +3,7 @@
 mod app;
 mod bake;
 mod build;
+mod buildctl;
 mod builder;
 mod cache;
 mod compose;
@@ -94,6 +95,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Bake(arguments) => bake::run(arguments, &world).await,
             Command::Compose(arguments) => compose::run(arguments, &world).await,
             Command::Plan(arguments) => plan::run(arguments, &world).await,
+            Command::Buildctl(arguments) => buildctl::run(arguments, &world).await,
             Command::Cache(command) => world.unless_interrupted(cache::run(command, &world)).await,
             Command::Builder(command) => world.unless_interrupted(builder::run(command, &world)).await,
             Command::Doctor(arguments) => world.unless_interrupted(doctor::run(arguments, &world)).await,

@@ -24,13 +24,14 @@ use serde_json::{Value, json};
 use crate::base::process::Command;
 use crate::cli::app::{Format, PlanArgs};
 use crate::cli::failure::Failure;
+use crate::engine::buildctl;
 use crate::engine::command::{self, Collect};
 use crate::model::engine::{Engine, Store};
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::plan::command::Build;
-use crate::plan::steps::{Facts, Keep, Plan, StageImage};
+use crate::plan::steps::{Keep, StageImage};
 use crate::workflow::build::{self, Prepared};
 use crate::workflow::world::World;
 
@@ -59,11 +60,17 @@ pub async fn show(
     Ok(0)
 }
 
+/// Prints the plan of a build that was decided on already.
+pub(super) fn show_prepared(prepared: &Prepared, settings: &Settings, world: &World) {
+    world.printer.data(&text(prepared, settings));
+}
+
 /// How the Dockerfile with names is shown: it has no path until it is needed.
 const NAMED_DOCKERFILE: &str = "<Dockerfile with names>";
 
 /// What is run, in order, as one would type it, and what it is for.
-pub(super) fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
+pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
     let mut commands = Vec::new();
     let mut run = |command: String, purpose: &str| commands.push((command, purpose.to_owned()));
     let docker = |words: &[&str]| Command::new("docker", words.iter().copied()).to_string();
@@ -78,7 +85,11 @@ pub(super) fn commands(facts: &Facts, plan: &Plan) -> Vec<(String, String)> {
     for image in &plan.pull {
         run(docker(&["pull", "--quiet", &image.to_string()]), "read the chain");
     }
-    run(shown(&plan.build), "build");
+    let build = match &prepared.buildctl {
+        Some(line) => buildctl::build(line, &plan.build, None).to_string(),
+        None => shown(&plan.build),
+    };
+    run(build, "build");
     for image in &plan.push {
         run(docker(&["push", image]), "push the image");
     }
@@ -162,13 +173,17 @@ pub(super) fn pipeline_line(pipeline: &Pipeline) -> String {
 }
 
 pub(super) fn engine_line(engine: &Engine) -> String {
+    let remote = engine.remote.as_ref().map(|address| format!(", at {address}")).unwrap_or_default();
+    if engine.server.is_none() && engine.buildx.is_none() {
+        let version = engine.buildkit.map(|version| format!(" {version}")).unwrap_or_default();
+        return format!("BuildKit{version}, by {}, {}{remote}", engine.builder, engine.platform);
+    }
     let server = engine.server.map_or_else(|| "no engine".to_owned(), |version| format!("Docker {version}"));
     let buildx = engine.buildx.map_or_else(|| "no buildx".to_owned(), |version| format!("buildx {version}"));
     let store = match engine.store {
         Store::Containerd => "containerd store",
         Store::GraphDriver => "graph driver store",
     };
-    let remote = engine.remote.as_ref().map(|address| format!(", at {address}")).unwrap_or_default();
     format!("{server}, {buildx}, builder `{}`, {store}, {}{remote}", engine.builder, engine.platform)
 }
 
@@ -202,12 +217,17 @@ fn text(prepared: &Prepared, settings: &Settings) -> String {
         line(format_args!("  warning     {warning}"));
     }
     line(format_args!("\ncommands"));
-    for (command, purpose) in commands(facts, plan) {
+    for (command, purpose) in commands(prepared) {
         line(format_args!("  # {purpose}\n  {command}"));
     }
-    line(format_args!(
-        "\n`build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built."
-    ));
+    line(match prepared.buildctl {
+        Some(_) => {
+            format_args!("\nThe build itself gets --progress and --metadata-file, to learn what was built.")
+        }
+        None => format_args!(
+            "\n`build` adds --iidfile and, with buildx, --metadata-file where you give none, to learn what was built."
+        ),
+    });
     out
 }
 
@@ -229,7 +249,7 @@ fn as_json(prepared: &Prepared, settings: &Settings) -> Value {
             "topic": decision.topic, "choice": decision.choice, "reason": decision.reason,
         })).collect::<Vec<_>>(),
         "warnings": plan.warnings,
-        "commands": commands(facts, plan).into_iter().map(|(command, purpose)| json!({
+        "commands": commands(prepared).into_iter().map(|(command, purpose)| json!({
             "command": command, "purpose": purpose,
         })).collect::<Vec<_>>(),
     })

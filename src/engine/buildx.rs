@@ -26,7 +26,7 @@ impl Buildx {
 
     /// As a person runs it: for commands that are shown.
     pub fn of_client() -> Self {
-        Buildx { plugin: None }
+        Buildx(Plugin { file: None })
     }
 
     /// Whether the plugin's file was found.

@@ -2,7 +2,7 @@
 //!
 //! `flags` reads any argument list by a table of flags. A file for each tool, with its tables, recognises what builds by
 //! the tool's global flags and subcommand; what follows is left to the subcommand of layerlift that takes its place. Lines
-//! of bake and compose are also taken apart here. Questions (`--help`, `--print`, `--dry-run`) are no builds.
+//! of bake, buildctl and compose are also taken apart here. Questions (`--help`, `--print`, `--dry-run`) are no builds.
 
 mod bake;
 mod buildctl;
@@ -12,6 +12,7 @@ mod docker;
 mod flags;
 
 pub use bake::{BakeLine, bake_line};
+pub use buildctl::{BuildctlLine, buildctl_line, with_subcommand};
 pub use compose::{BuildFlags, ComposeLine, ComposeVerb, compose_line};
 
 /// A build that was recognised in a command line.

@@ -8,6 +8,7 @@ use crate::base::clock;
 use crate::base::process;
 use crate::engine::docker::Docker;
 use crate::engine::login::{Credential, Login};
+use crate::invocation::BuildctlLine;
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::{Flag, Request};
@@ -40,6 +41,8 @@ pub struct Prepared {
     pub facts: Facts,
     /// The plan.
     pub plan: Plan,
+    /// The line of buildctl that is run in the place of docker's.
+    pub buildctl: Option<BuildctlLine>,
     pub(super) source: Source,
     pub(super) client: Client,
 }
@@ -67,7 +70,7 @@ pub(super) async fn prepare_source(
         Request { flags, context: request.context.clone() }
     });
     let plan = steps::plan(chosen.as_ref().unwrap_or(request), settings, &facts)?;
-    Ok(Prepared { facts, plan, source, client })
+    Ok(Prepared { facts, plan, source, client, buildctl: None })
 }
 
 /// Builds. The outcome is reported already; what is left to the caller is the exit code.
@@ -88,7 +91,17 @@ pub(super) async fn carry_out(
     source: Source,
     begun: Instant,
 ) -> Result<(Outcome, Option<Error>), Error> {
-    let mut prepared = prepare_source(world, request, settings, source, Act::Make).await?;
+    let prepared = prepare_source(world, request, settings, source, Act::Make).await?;
+    carry_out_prepared(world, request, prepared, begun).await
+}
+
+/// The same, where it is decided already.
+pub(super) async fn carry_out_prepared(
+    world: &World,
+    request: &Request,
+    mut prepared: Prepared,
+    begun: Instant,
+) -> Result<(Outcome, Option<Error>), Error> {
     let mut warnings = std::mem::take(&mut prepared.plan.warnings);
     warnings.iter().for_each(|warning| world.printer.warning(warning));
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
@@ -99,6 +112,7 @@ pub(super) async fn carry_out(
         world,
         engine: &prepared.facts.engine,
         docker: &docker,
+        buildctl: prepared.buildctl.as_ref(),
         spooled: prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
         to_stdout: request.writes_to_stdout(),
     };

@@ -6,10 +6,12 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use crate::base::process::{self, Command, Output};
+use crate::engine::buildctl;
 use crate::engine::buildx::Buildx;
 use crate::engine::command::{self, Collect};
 use crate::engine::docker::Docker;
 use crate::engine::progress::{Format, Reader, Steps};
+use crate::invocation::BuildctlLine;
 use crate::model::engine::{Engine, Frontend};
 use crate::model::event::Event;
 use crate::model::reference::Digest;
@@ -65,6 +67,8 @@ pub struct Runner<'a> {
     pub engine: &'a Engine,
     /// Its client.
     pub docker: &'a Docker,
+    /// A line of buildctl that builds in docker's place.
+    pub buildctl: Option<&'a BuildctlLine>,
     /// Standard input, where a build reads it.
     pub spooled: Option<&'a Path>,
     /// Standard output is the build's result.
@@ -84,8 +88,12 @@ impl Runner<'_> {
         };
         let (metadata, image_id) = (named("metadata-file", "metadata.json"), named("iidfile", "id"));
         let collect = Collect { metadata_file: Some(&metadata), iidfile: Some(&image_id) };
-        let command = command::build(self.engine, build, collect);
+        let command = match self.buildctl {
+            Some(line) => buildctl::build(line, build, Some(&metadata)),
+            None => command::build(self.engine, build, collect),
+        };
         let command = match self.engine.frontend {
+            _ if self.buildctl.is_some() => command,
             Frontend::Buildx => Buildx::find(&self.world.environment).direct(command),
             Frontend::BuildKit | Frontend::Classic => command,
         };

@@ -12,6 +12,7 @@ mod architecture;
 mod auth;
 mod bad_input;
 mod bake;
+mod buildctl;
 mod builder_auto;
 mod circleci_template;
 mod commands;

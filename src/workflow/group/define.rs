@@ -52,7 +52,8 @@ pub struct Untouched {
 }
 
 impl Untouched {
-    pub(super) fn because(reason: impl Into<String>) -> Self {
+    /// For a reason, with nothing read.
+    pub fn because(reason: impl Into<String>) -> Self {
         Untouched { reason: reason.into(), stdin: None }
     }
 

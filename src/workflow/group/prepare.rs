@@ -149,7 +149,7 @@ async fn one(
             ),
         });
     }
-    Ok(PreparedMember { prepared: Prepared { facts, plan, source, client }, member })
+    Ok(PreparedMember { prepared: Prepared { facts, plan, source, client, buildctl: None }, member })
 }
 
 /// Whether one bake can build all of a compose project here.

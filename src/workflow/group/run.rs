@@ -100,6 +100,7 @@ pub async fn run(
                 world,
                 engine: &prepared.engine,
                 docker: &docker,
+                buildctl: None,
                 spooled: it.prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
                 to_stdout: false,
             };
@@ -215,8 +216,14 @@ async fn engine_runs(
         if is_log {
             printer.message(&sections.open());
         }
-        let runner =
-            Runner { world, engine: &prepared.engine, docker: way.docker, spooled: None, to_stdout: true };
+        let runner = Runner {
+            world,
+            engine: &prepared.engine,
+            docker: way.docker,
+            buildctl: None,
+            spooled: None,
+            to_stdout: true,
+        };
         let watched = runner.watch(&command, format, &mut display).await;
         display.finish(printer);
         if is_log {

@@ -1,0 +1,73 @@
+//! `buildctl build` with the cache of this branch: the same way as `docker build`, with another program at its end.
+
+use std::time::{Duration, Instant};
+
+use crate::base::env;
+use crate::base::process;
+use crate::engine::buildctl;
+use crate::invocation::BuildctlLine;
+use crate::model::engine::Engine;
+use crate::model::outcome::Outcome;
+use crate::model::request::{Context, Request};
+use crate::model::settings::{Settings, Strategy};
+use crate::plan::steps;
+use crate::workflow::build::{self, Prepared};
+use crate::workflow::error::Error;
+use crate::workflow::facts::{self, Surroundings};
+use crate::workflow::world::World;
+use crate::workflow::{source, tell};
+
+/// buildctl itself waits 5 s for a connection.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Gathers facts and decides. `request`: what the line asks for.
+pub async fn prepare(
+    world: &World,
+    line: &BuildctlLine,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Prepared, Error> {
+    let source = source::read(request, std::io::empty())?;
+    let client = facts::registry(world, settings)?;
+    let folder = match &request.context {
+        Context::Folder(folder) => folder.as_path(),
+        Context::Remote(_) | Context::Stdin => world.folder.as_path(),
+    };
+    let images = facts::images(request)?;
+    let surroundings = Surroundings { images, ..facts::surroundings(world, settings, folder).await };
+    let engine = engine(world, line);
+    let mut settings = settings.clone();
+    let of_docker = settings.strategy.take_if(|it| matches!(it, Strategy::Inline | Strategy::Classic));
+    let mut facts =
+        facts::of_image(world, request, &settings, &source, &client, surroundings, engine).await?;
+    if let Some(asked) = of_docker {
+        facts.warnings.push(format!("strategy `{asked}` is not for buildctl, which can export its cache"));
+    }
+    let plan = steps::plan(request, &settings, &facts)?;
+    Ok(Prepared { facts, plan, source, client, buildctl: Some(line.clone()) })
+}
+
+/// Asks who builds. A BuildKit that does not answer is no error here: buildctl's own words explain it better.
+async fn engine(world: &World, line: &BuildctlLine) -> Result<Engine, Error> {
+    let address = line.address.as_deref().or_else(|| world.environment.get(env::BUILDKIT_HOST));
+    match process::capture(&buildctl::workers(line), LIMIT).await {
+        Ok(answer) => Ok(buildctl::engine(&answer.stdout, address)),
+        Err(missing @ process::Error::NotFound { .. }) => Err(missing.into()),
+        Err(_) => Ok(buildctl::engine("", address)),
+    }
+}
+
+/// Builds. The outcome is reported already; what is left to the caller is the exit code.
+pub async fn build(
+    world: &World,
+    line: &BuildctlLine,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Outcome, Error> {
+    tell::check(world, settings)?;
+    let begun = Instant::now();
+    let prepared = prepare(world, line, request, settings).await?;
+    let (outcome, failure) = build::carry_out_prepared(world, request, prepared, begun).await?;
+    tell::outcome(world, request, settings, &outcome)?;
+    failure.map_or(Ok(outcome), Err)
+}
