@@ -346,3 +346,31 @@ fn template_component_and_crate_agree() {
     assert_eq!(job["services"][0]["command"], docker["services"][0]["command"]);
     assert_eq!((&job["script"], &job["artifacts"]), (&build["script"], &build["artifacts"]));
 }
+
+#[test]
+fn every_service_of_a_compose_file_is_cached() {
+    let gitlab = gitlab();
+    gitlab.project.write("compose.yaml", &read("examples/gitlab/compose/compose.yaml"));
+    let file = read("examples/gitlab/compose/.gitlab-ci.yml");
+    let images = ["/api:latest", "/worker:latest"].map(|name| format!("{}{name}", gitlab.image));
+    let stamps = || images.each_ref().map(|image| stamps_of(&gitlab.registry, &gitlab.project, image));
+    let _ = gitlab.run(&file).ok();
+    let made = stamps();
+    let _ = gitlab.run(&file).ok();
+    assert_eq!(stamps(), made);
+    let before = gitlab.registry.tags("group/project");
+    let fork = gitlab.variables(Event::Fork { number: 7, branch: "feature/x" });
+    let _ = gitlab.run_with(&file, &fork).ok().said("the code comes from another project");
+    assert_eq!(gitlab.registry.tags("group/project"), before);
+}
+
+#[test]
+fn a_line_that_stays_as_it_is_is_cached_behind_the_shim() {
+    let gitlab = gitlab();
+    let file = read("examples/gitlab/buildx/.gitlab-ci.yml");
+    let image = format!("{}:latest", gitlab.image);
+    let _ = gitlab.run(&file).ok().said("(no cache to read)");
+    let made = stamps_of(&gitlab.registry, &gitlab.project, &image);
+    let _ = gitlab.run(&file).ok().said("steps cached, ");
+    assert_eq!(stamps_of(&gitlab.registry, &gitlab.project, &image), made);
+}
