@@ -1,4 +1,4 @@
-//! What a git checkout tells: its root, branch, commit, and the default branch of `origin`.
+//! What a git checkout tells: its root, branch, commit, and of `origin` the place and the default branch.
 //!
 //! Git's files are read, no program is run: images for CI jobs that build images (`docker:cli`) have no `git`, and a
 //! program that reads a stranger's `.git/config` can be made to run theirs. Known are worktrees, submodules, detached
@@ -10,6 +10,8 @@ use super::file;
 
 /// `HEAD`, `.git` and a loose ref are one line.
 const LARGEST_REF: u64 = 64 << 10;
+/// `config`, with a remote for each of hundreds of forks.
+const LARGEST_CONFIG: u64 = 4 << 20;
 /// Half a million packed refs.
 const LARGEST_PACKED_REFS: u64 = 32 << 20;
 /// Git itself stops after five symbolic refs.
@@ -17,20 +19,55 @@ const MOST_SYMBOLIC_REFS: usize = 5;
 
 /// A checkout, as far as it could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Checkout {
+pub struct Checkout {
     /// The working tree's topmost folder, without symbolic links.
-    pub(super) root: PathBuf,
+    pub root: PathBuf,
+    /// Where `origin` is; none where the checkout has no such remote, or it is a folder.
+    pub origin: Option<Origin>,
     /// The branch that is checked out; none when the head is detached.
-    pub(super) branch: Option<String>,
+    pub branch: Option<String>,
     /// What `origin` calls its default branch. `git clone` notes it; checkouts made by `git fetch`, as CI systems do, do
     /// not have it.
-    pub(super) default_branch: Option<String>,
+    pub default_branch: Option<String>,
     /// The commit that is checked out; none before the first one.
-    pub(super) commit: Option<String>,
+    pub commit: Option<String>,
+}
+
+/// A repository on a host, without whatever stands before and between: no login, no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The host's name, without a port.
+    pub host: String,
+    /// The path there, without `.git`: `group/project`.
+    pub path: String,
+}
+
+impl Origin {
+    /// From an address as git takes it: a URL, or `user@host:path` (git-clone(1), "Git URLs").
+    fn parse(address: &str) -> Option<Origin> {
+        let (place, path) = match address.split_once("://") {
+            Some(("file", _)) => return None,
+            Some((_, rest)) => rest.split_once('/')?,
+            None => address.split_once(':').filter(|(place, _)| !place.contains('/'))?,
+        };
+        let place = place.rsplit('@').next()?;
+        let host = place.split(':').next()?.to_ascii_lowercase();
+        let path = path.trim_matches('/').trim_end_matches(".git").trim_end_matches('/').to_owned();
+        (!host.is_empty() && !path.is_empty()).then_some(Origin { host, path })
+    }
+
+    /// From the text of git's `config`.
+    fn of_config(text: &str) -> Option<Origin> {
+        let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "[remote \"origin\"]").skip(1);
+        let in_section = lines.by_ref().take_while(|line| !line.starts_with('['));
+        let mut values = in_section.filter_map(|line| line.split_once('='));
+        let (_, address) = values.find(|(name, _)| name.trim() == "url")?;
+        Origin::parse(address.trim().trim_matches('"'))
+    }
 }
 
 /// Reads the checkout that holds `folder`; `None` outside of any.
-pub(super) async fn read(folder: &Path) -> Option<Checkout> {
+pub async fn read(folder: &Path) -> Option<Checkout> {
     let folder = tokio::fs::canonicalize(folder).await.ok()?;
     for root in folder.ancestors() {
         if let Some(store) = Store::open(root).await {
@@ -73,14 +110,16 @@ impl Store {
 
     async fn checkout(&self, root: &Path) -> Checkout {
         let head = loose(&self.own, "HEAD").await;
-        let origin = loose(&self.shared, "refs/remotes/origin/HEAD").await;
+        let default_branch = loose(&self.shared, "refs/remotes/origin/HEAD").await;
+        let config = file::read(&self.shared.join("config"), LARGEST_CONFIG).await.unwrap_or_default();
         Checkout {
             root: root.to_owned(),
+            origin: Origin::of_config(&String::from_utf8_lossy(&config)),
             branch: match &head {
                 Some(Ref::Symbolic(name)) => short(name, "refs/heads/"),
                 _ => None,
             },
-            default_branch: match origin {
+            default_branch: match default_branch {
                 Some(Ref::Symbolic(name)) => short(&name, "refs/remotes/origin/"),
                 _ => None,
             },
@@ -181,11 +220,31 @@ mod tests {
         std::fs::create_dir_all(&nested).unwrap();
         let expected = Checkout {
             root: clone,
+            origin: None,
             branch: Some("feature/a".to_owned()),
             default_branch: Some("main".to_owned()),
             commit: Some(commit),
         };
         assert_eq!(read(&nested).await, Some(expected));
+    }
+
+    #[test]
+    fn the_origin_is_read_in_every_form_and_without_its_login() {
+        for address in [
+            "git@github.com:Group/Project.git",
+            "https://github.com/Group/Project",
+            "https://user:token@GitHub.com/Group/Project.git/",
+            "ssh://git@github.com:22/Group/Project.git",
+        ] {
+            let config =
+                format!("[core]\n\tbare = false\n[remote \"origin\"]\n\turl = {address}\n\tfetch = +x\n");
+            let expected = Origin { host: "github.com".to_owned(), path: "Group/Project".to_owned() };
+            assert_eq!(Origin::of_config(&config), Some(expected), "{address}");
+        }
+        for address in ["/srv/git/project.git", "file:///srv/project", "../project", "host:", ""] {
+            assert_eq!(Origin::parse(address), None, "{address}");
+        }
+        assert_eq!(Origin::of_config("[remote \"other\"]\n\turl = git@host:path\n[x]\n"), None);
     }
 
     #[tokio::test]

@@ -13,3 +13,4 @@ mod other;
 
 pub use detect::{Detected, detect};
 pub use file::Error;
+pub use git::{Checkout, read as checkout};
