@@ -81,6 +81,12 @@ pub enum Command {
     /// Reads `.gitlab-ci.yml` of the checkout. Nothing is pushed and no cache is written; the image is loaded into the
     /// engine. Exits with 78 when a build uses what only CI knows, else with the first failure of a build.
     Repro(ReproArgs),
+    /// Write the CI job for the repository: its Dockerfiles, compose file or bake file, with layerlift
+    ///
+    /// Shows what it writes as a diff. A file that is there is changed with --force only, and then on GitLab and CircleCI
+    /// added to. Exits with 66 where there is nothing to build, with 73 where the file is there.
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
     /// Print the completion script of a shell
     Completion {
         /// bash, zsh, fish, elvish or powershell
@@ -109,6 +115,11 @@ pub enum Command {
     /// Undo `install`: the plugin goes, and `docker build` is what it was before
     Uninstall,
 }
+
+const INIT_EXAMPLES: &str = "Examples:
+  layerlift init gitlab
+  layerlift init github --sha256 SUM --dry-run | git apply --check
+  layerlift init circleci --image registry.example.com/group/app services/api/Dockerfile";
 
 const RUN_EXAMPLES: &str = "Examples:
   layerlift run -- docker build -t app .
@@ -394,6 +405,39 @@ pub struct ReproArgs {
     /// Build although the job reads or writes outside of the checkout
     #[arg(long)]
     pub allow_outside: bool,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Whose file: .gitlab-ci.yml, .github/workflows/layerlift-build.yml or .circleci/config.yml
+    #[arg(value_enum)]
+    pub provider: InitProvider,
+    /// Dockerfiles, compose and bake files to build [default: those of the repository]
+    pub files: Vec<PathBuf>,
+    /// Repository that the image is pushed to [default: that of the project's own registry]
+    #[arg(long, value_name = "REPOSITORY")]
+    pub image: Option<String>,
+    /// SHA-256 of the release's layerlift-linux-amd64 [default: a variable, to be set]
+    #[arg(long, value_name = "SUM")]
+    pub sha256: Option<String>,
+    /// Change a file that is there already
+    #[arg(long)]
+    pub force: bool,
+    /// Show the diff, and write nothing
+    #[arg(long, conflicts_with = "force")]
+    pub dry_run: bool,
+}
+
+/// CI systems that `init` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InitProvider {
+    /// GitLab CI.
+    Gitlab,
+    /// GitHub Actions.
+    Github,
+    /// CircleCI.
+    Circleci,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod exposure;
 pub mod facts;
 pub mod group;
 pub mod handover;
+pub mod init;
 pub mod install;
 mod json_text;
 pub mod keep;

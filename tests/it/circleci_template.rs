@@ -94,9 +94,9 @@ impl Job<'_> {
         Job { scene, release, orb: yaml(&orb_file()), variables }
     }
 
-    /// Runs the only job of a configuration, whose image and registry are the test's.
+    /// Runs the only job of an example, whose image and registry are the test's.
     #[track_caller]
-    fn of_file(mut self, file: &str) -> Finished {
+    fn of_file(self, file: &str) -> Finished {
         let image = self.scene.image("");
         let text = std::fs::read_to_string(root().join("examples/circleci").join(file)).unwrap();
         let text = text
@@ -105,13 +105,19 @@ impl Job<'_> {
             .replace("<< pipeline.parameters.layerlift-sha256 >>", &self.release.sha256)
             // No image of a builder can be pulled here; the engine's own exports caches just as well.
             .replace("docker buildx create --driver docker-container --use", "docker buildx use default");
-        let config: Value = serde_yaml::from_str(&text).unwrap();
+        self.of_text(&text)
+    }
+
+    /// Runs the only job of a configuration.
+    #[track_caller]
+    fn of_text(mut self, text: &str) -> Finished {
+        let config: Value = serde_yaml::from_str(text).unwrap();
         let (_, workflow) = config["workflows"].as_object().unwrap().iter().next().unwrap();
         match &workflow["jobs"][0] {
             Value::String(name) => {
                 let job = config["jobs"][name].clone();
-                let environment = job["environment"].as_object().unwrap();
-                self.variables.extend(environment.iter().map(|(name, value)| (name.clone(), text_of(value))));
+                let environment = job["environment"].as_object().into_iter().flatten();
+                self.variables.extend(environment.map(|(name, value)| (name.clone(), text_of(value))));
                 self.steps(&job["steps"], &Parameters::new())
             }
             called => {
@@ -244,6 +250,23 @@ fn example_of_compose() {
 #[test]
 fn example_of_buildx() {
     run_example("buildx", "latest", "latest");
+}
+
+#[test]
+fn the_file_that_init_writes_bakes() {
+    let mut scene = scene(Kind::Docker28Containerd, "circleci");
+    let release = Release::start();
+    let image = scene.image("1");
+    scene.project.write("ci/bake.hcl", &format!("target \"default\" {{\n  tags = [\"{image}\"]\n}}\n"));
+    let repository = image.trim_end_matches(":1");
+    let options = ["init", "circleci", "--sha256", &release.sha256, "--image", repository, "ci/bake.hcl"];
+    let _ = scene.test.run(scene.project.folder(), &options).ok();
+    let text = std::fs::read_to_string(scene.project.folder().join(".circleci/config.yml")).unwrap();
+    let _ = Job::new(&scene, &release, &MAIN).of_text(&text).ok();
+    let first = stamps(&scene, &image);
+    scene.reset();
+    let warm = Job::new(&scene, &release, &MAIN).of_text(&text).ok();
+    assert_eq!(stamps(&scene, &image), first, "{}", warm.all());
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod failure;
 mod flags;
 mod github_templates;
 mod gitlab_templates;
+mod init;
 mod plan;
 mod plugin;
 mod readme;

@@ -189,7 +189,9 @@ impl GitLab {
             "--color=false",
             "--no-artifacts-to-source",
         ]);
-        // As in the configuration of GitLab's own runners: job and service share the client's certificates.
+        // As in the configuration of GitLab's own runners: job and service share the client's certificates. Here, so do
+        // the jobs, which therefore follow one another.
+        command.args(["--concurrency", "1"]);
         command.args(["--volume", &format!("{certificates}:/certs/client")]);
         command.args(["--volume", &format!("{}:{BINARY}:ro", env!("CARGO_BIN_EXE_layerlift"))]);
         for (name, value) in variables {
