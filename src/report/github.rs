@@ -103,8 +103,8 @@ fn facts(outcome: &Outcome) -> String {
     if let Some(reason) = text::read_only(outcome) {
         let _ = writeln!(text, "- Written: {}", escape(&reason));
     }
-    let _ = writeln!(text, "- Moved: {}", text::traffic(outcome));
-    let _ = writeln!(text, "- Time: {}\n", text::times(outcome));
+    let times = text::times(outcome.duration, outcome.preparation, outcome.cache_export);
+    let _ = writeln!(text, "- Moved: {}\n- Time: {times}\n", text::traffic(outcome.traffic));
     text
 }
 

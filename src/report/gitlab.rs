@@ -12,7 +12,7 @@ use crate::report::file;
 use crate::report::line::clean;
 
 /// GitLab refuses a dotenv file of this size, in bytes, or a larger one.
-pub(super) const DOTENV_LIMIT: usize = 5 * 1024;
+const DOTENV_LIMIT: usize = 5 * 1024;
 
 /// The line that opens a section, which begins folded.
 pub fn section_start(name: &str, title: &str, now: Timestamp) -> String {
@@ -45,9 +45,16 @@ pub fn write_dotenv(path: &Path, outcome: &Outcome) -> Result<(), file::Error> {
 pub fn dotenv(outcome: &Outcome) -> String {
     let digest = outcome.digest.as_deref().filter(|digest| is_plain(digest)).unwrap_or_default();
     let hit = outcome.is_full_hit();
-    let mut text = format!("LAYERLIFT_DIGEST={digest}\nLAYERLIFT_CACHE_HIT={hit}\nLAYERLIFT_CACHE_REFS=");
+    let mut text = format!("LAYERLIFT_DIGEST={digest}\nLAYERLIFT_CACHE_HIT={hit}\n");
+    add_cache_refs(&mut text, outcome.cache_refs());
+    text
+}
+
+/// The last line of such a file: the refs that still fit.
+pub(super) fn add_cache_refs(text: &mut String, references: Vec<&str>) {
+    text.push_str("LAYERLIFT_CACHE_REFS=");
     let mut separator = "";
-    for reference in outcome.cache_refs().into_iter().filter(|reference| is_plain(reference)) {
+    for reference in references.into_iter().filter(|reference| is_plain(reference)) {
         if text.len() + separator.len() + reference.len() + 1 >= DOTENV_LIMIT {
             break;
         }
@@ -56,7 +63,6 @@ pub fn dotenv(outcome: &Outcome) -> String {
         separator = " ";
     }
     text.push('\n');
-    text
 }
 
 /// Whether a value has only the characters of references and digests, and not too many of them.

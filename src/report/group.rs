@@ -6,11 +6,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::base::units::{bytes, duration, plural};
+use crate::base::units::{duration, plural};
 use crate::model::outcome::{BuildStatus, GroupOutcome, Outcome, StepStatus};
 use crate::report::file;
 use crate::report::github::{escape, output};
-use crate::report::gitlab::{DOTENV_LIMIT, is_plain};
+use crate::report::gitlab::{add_cache_refs, is_plain};
 use crate::report::line::{Paint, clean, fit};
 use crate::report::rows;
 use crate::report::text::{self, Style};
@@ -67,7 +67,7 @@ pub fn summary(group: &GroupOutcome, style: Style) -> String {
             let _ = writeln!(out, "    written  {reason}");
         }
     }
-    let _ = writeln!(out, "  moved    {}", traffic(group));
+    let _ = writeln!(out, "  moved    {}", text::traffic(group.traffic));
     let _ = writeln!(out, "  time     {}", times(group));
     for warning in group.all_warnings() {
         let _ = writeln!(out, "  {}  {}", Paint::Work.on("warning", style.color), clean(&warning));
@@ -97,23 +97,8 @@ fn steps(out: &mut String, outcome: &Outcome, style: Style) {
     }
 }
 
-fn traffic(group: &GroupOutcome) -> String {
-    let traffic = group.traffic;
-    format!(
-        "{} build context, {} layers fetched, {} cache manifests read",
-        bytes(traffic.context),
-        bytes(traffic.fetched),
-        bytes(traffic.asked)
-    )
-}
-
 fn times(group: &GroupOutcome) -> String {
-    format!(
-        "{} in all, {} before the engine started, {} for cache images",
-        duration(group.duration),
-        duration(group.preparation),
-        duration(group.cache_export)
-    )
+    text::times(group.duration, group.preparation, group.cache_export)
 }
 
 /// Appends a table of the images to the file that `GITHUB_STEP_SUMMARY` names.
@@ -131,7 +116,7 @@ pub fn step_summary(group: &GroupOutcome) -> String {
     for warning in group.all_warnings() {
         let _ = writeln!(out, "- **Warning:** {}", escape(&clean(&warning)));
     }
-    let _ = writeln!(out, "- Moved: {}\n- Time: {}\n", traffic(group), times(group));
+    let _ = writeln!(out, "- Moved: {}\n- Time: {}\n", text::traffic(group.traffic), times(group));
     out
 }
 
@@ -181,17 +166,7 @@ pub fn dotenv(group: &GroupOutcome) -> String {
             names.push(name);
         }
     }
-    text.push_str("LAYERLIFT_CACHE_REFS=");
-    let mut separator = "";
-    for reference in group.cache_refs().into_iter().filter(|reference| is_plain(reference)) {
-        if text.len() + separator.len() + reference.len() + 1 >= DOTENV_LIMIT {
-            break;
-        }
-        text.push_str(separator);
-        text.push_str(reference);
-        separator = " ";
-    }
-    text.push('\n');
+    add_cache_refs(&mut text, group.cache_refs());
     text
 }
 

@@ -4,9 +4,10 @@
 //! No line begins with a text from outside, so that none can be a command to a CI runner (`line`).
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::base::units::{bytes, duration, plural};
-use crate::model::outcome::{BuildStatus, Outcome, StepOutcome, StepStatus};
+use crate::model::outcome::{BuildStatus, Outcome, StepOutcome, StepStatus, Traffic};
 use crate::model::pipeline::Trust;
 use crate::report::line::{Paint, clean, columns, fit};
 use crate::report::rows::{self, Row};
@@ -78,21 +79,16 @@ pub(super) fn failed_step(outcome: &Outcome) -> Option<(&str, &StepOutcome)> {
 }
 
 /// Where the time went that is not the engine's: `14.2s in all, 0.4s before the engine started, 2.1s for cache images`.
-pub fn times(outcome: &Outcome) -> String {
-    let mut text = format!(
-        "{} in all, {} before the engine started",
-        duration(outcome.duration),
-        duration(outcome.preparation)
-    );
-    if !outcome.cache_export.is_zero() {
-        let _ = write!(text, ", {} for cache images", duration(outcome.cache_export));
+pub fn times(whole: Duration, preparation: Duration, cache_export: Duration) -> String {
+    let mut text = format!("{} in all, {} before the engine started", duration(whole), duration(preparation));
+    if !cache_export.is_zero() {
+        let _ = write!(text, ", {} for cache images", duration(cache_export));
     }
     text
 }
 
 /// What crossed the wire.
-pub fn traffic(outcome: &Outcome) -> String {
-    let traffic = outcome.traffic;
+pub fn traffic(traffic: Traffic) -> String {
     format!(
         "{} build context, {} layers fetched, {} cache manifests read",
         bytes(traffic.context),
@@ -191,8 +187,9 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
     if let Some(reason) = read_only(outcome) {
         fact("written", Paint::Strong, &reason);
     }
-    fact("moved", Paint::Strong, &traffic(outcome));
-    fact("time", Paint::Strong, &times(outcome));
+    fact("moved", Paint::Strong, &traffic(outcome.traffic));
+    let times = times(outcome.duration, outcome.preparation, outcome.cache_export);
+    fact("time", Paint::Strong, &times);
     for warning in &outcome.warnings {
         fact("warning", Paint::Work, &clean(warning));
     }
