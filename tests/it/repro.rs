@@ -117,6 +117,36 @@ fn what_only_ci_knows_is_asked_for() {
 }
 
 #[test]
+fn what_a_bake_file_pushes_stays_here() {
+    let engine = Engine::start(Kind::Docker28Containerd);
+    let registry = Registry::shared();
+    let project = project();
+    let name = registry.unique("repro-bake");
+    let image = registry.reference(&name);
+    project.write(".gitlab-ci.yml", "baked:\n  script: docker buildx bake --allow network.host --push app\n");
+    let definition = serde_json::json!({"target": {"app": {
+        "network": "host",
+        "tags": [format!("{image}:baked")],
+        "output": ["type=registry"],
+        "cache-to": [format!("type=registry,ref={image}:cache")],
+    }}});
+    project.write("docker-bake.json", &definition.to_string());
+    let test = TestEnv::new(&engine);
+    let shown = test.run(project.folder(), &["repro", "baked", "--show"]).ok();
+    let line = "layerlift bake '--set=*.output=type=docker' '--set=*.cache-to=' --allow network.host app";
+    assert_eq!(shown.text(), line, "{}", shown.all());
+    let built = test.run(project.folder(), &["repro", "baked"]).ok();
+    assert_eq!(
+        engine.file(&format!("{image}:baked"), "/app/source.txt"),
+        project.source(),
+        "{}",
+        built.all()
+    );
+    let listed = registry.crane(&["ls", &image]);
+    assert_ne!(listed.code, 0, "something was pushed: {}", listed.all());
+}
+
+#[test]
 fn a_job_keeps_to_the_checkout() {
     let project = project();
     let mut test = TestEnv::bare();

@@ -1,5 +1,6 @@
 //! The arguments of a CI job's build, made into those of a build that stays here.
 
+use crate::base::env;
 use crate::model::flags::{self, Kind};
 use crate::model::request::OutputSpec;
 
@@ -62,6 +63,56 @@ pub fn local(arguments: &[String], all_platforms: bool) -> Local {
         local.arguments.insert(0, "--load".to_owned());
     }
     local
+}
+
+/// The same for a line of bake or compose: what its definition pushes, exports as a cache or writes elsewhere is left in
+/// the engine, as far as the line can say so, which bake's can.
+pub fn local_group(subcommand: &str, arguments: &[String]) -> Local {
+    let mut local = Local::default();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let flag = word.strip_prefix("--").unwrap_or_default();
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        let has_value = matches!(name, "builder" | "report" | "dotenv" | "metadata-file" | "set");
+        let next = words.clone().next().filter(|_| has_value && value.is_none());
+        words.by_ref().take(usize::from(next.is_some())).for_each(drop);
+        let drops = match name {
+            "push" | "load" | "read-only" | "dry-run" => true,
+            // Several such overrides add up.
+            "set" => value.or(next.map(String::as_str)).is_some_and(sends),
+            _ => has_value,
+        };
+        if drops { &mut local.taken_off } else { &mut local.arguments }
+            .extend([word].into_iter().chain(next).cloned());
+    }
+    if subcommand == "bake" {
+        // In front of bake's arguments, where no flag of the job's can take one for its value.
+        let overrides = ["--set=*.output=type=docker", "--set=*.cache-to="];
+        let at = settings(&local.arguments);
+        local.arguments.splice(at..at, overrides.map(str::to_owned));
+    }
+    local
+}
+
+/// How many words are settings of layerlift, which stand before what is bake's.
+fn settings(words: &[String]) -> usize {
+    let mut count = 0;
+    while let Some(flag) = words.get(count).and_then(|word| word.strip_prefix("--")) {
+        let (name, has_value) = flag.split_once('=').map_or((flag, false), |(name, _)| (name, true));
+        let variable = format!("LAYERLIFT_{}", name.to_ascii_uppercase().replace('-', "_"));
+        if !env::ALL.iter().any(|known| known.name == variable) {
+            break;
+        }
+        count += if has_value || SWITCHES.contains(&name) { 1 } else { 2 };
+    }
+    count.min(words.len())
+}
+
+/// Whether an override of bake's says where a result or a cache goes: `app.output=...`, `*.cache-to+=...`.
+fn sends(text: &str) -> bool {
+    let key = text.split('=').next().unwrap_or_default().trim_end_matches('+');
+    let field = key.split_once('.').map_or("", |(_, field)| field);
+    matches!(field, "output" | "cache-to" | "push" | "load")
 }
 
 fn next<'a>(rest: &mut &'a [String]) -> Option<Given<'a>> {
@@ -162,6 +213,35 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_group_stays_here_too() {
+        let local = |subcommand: &str, line: &str| {
+            let local = local_group(subcommand, &words(line));
+            (local.arguments.join(" "), local.taken_off.join(" "))
+        };
+        assert_eq!(
+            local(
+                "bake",
+                "--read-only=false --scope s --strict --report r.json --push --builder=b -f a.hcl web"
+            ),
+            (
+                "--scope s --strict --set=*.output=type=docker --set=*.cache-to= -f a.hcl web".into(),
+                "--read-only=false --report r.json --push --builder=b".into()
+            )
+        );
+        assert_eq!(
+            local("bake", "--set a.output=x --set=*.cache-to+=y --set a.args.output=z --set"),
+            (
+                "--set=*.output=type=docker --set=*.cache-to= --set a.args.output=z --set".into(),
+                "--set a.output=x --set=*.cache-to+=y".into()
+            )
+        );
+        assert_eq!(
+            local("compose", "-p x build --with-dependencies --push=true api"),
+            ("-p x build --with-dependencies api".into(), "--push=true".into())
+        );
     }
 
     #[test]

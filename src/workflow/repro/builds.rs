@@ -137,8 +137,8 @@ fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
         Ok(Line { subcommand: "build".to_owned(), arguments: local.arguments, taken_off: local.taken_off })
     };
     let several = |subcommand: &str, arguments: Vec<String>| {
-        let (taken_off, arguments) = arguments.into_iter().partition(|word| word == "--push");
-        Ok(Line { subcommand: subcommand.to_owned(), arguments, taken_off })
+        let local = arguments::local_group(subcommand, &arguments);
+        Ok(Line { subcommand: subcommand.to_owned(), arguments: local.arguments, taken_off: local.taken_off })
     };
     match (name, rest) {
         ("layerlift", [first, rest @ ..]) if first == "build" => return Some((image(rest), Vec::new())),
