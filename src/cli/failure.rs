@@ -134,9 +134,6 @@ impl From<Error> for Failure {
             Error::Process(process::Error::Interrupted { signal }) => {
                 Failure::new(ExitCode(128 + u8::try_from(*signal).unwrap_or(0)), "interrupted")
             }
-            Error::Builder(builder::Error::Process(process::Error::Interrupted { signal })) => {
-                Error::Process(process::Error::Interrupted { signal: *signal }).into()
-            }
             Error::Builder(builder::Error::NoImage { .. }) => failed(ExitCode::ENGINE)
                 .with_hint("name one that can be: `image` below `builder` in .layerlift.yml"),
             Error::Builder(builder::Error::File { .. }) => failed(ExitCode::CANNOT_WRITE),

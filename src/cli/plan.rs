@@ -26,7 +26,7 @@ use crate::cli::app::{Format, PlanArgs};
 use crate::cli::failure::Failure;
 use crate::engine::buildctl;
 use crate::engine::command::{self, Collect};
-use crate::model::engine::{Engine, Store};
+use crate::model::engine::{Engine, Frontend, Store};
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::request::Request;
 use crate::model::settings::Settings;
@@ -86,7 +86,7 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
         run(docker(&["pull", "--quiet", &image.to_string()]), "read the chain");
     }
     let build = match &prepared.buildctl {
-        Some(line) => buildctl::build(line, &plan.build, None).to_string(),
+        Some(line) => buildctl::build(&facts.engine, line, &plan.build, None).to_string(),
         None => shown(&plan.build),
     };
     run(build, "build");
@@ -174,9 +174,9 @@ pub(super) fn pipeline_line(pipeline: &Pipeline) -> String {
 
 pub(super) fn engine_line(engine: &Engine) -> String {
     let remote = engine.remote.as_ref().map(|address| format!(", at {address}")).unwrap_or_default();
-    if engine.server.is_none() && engine.buildx.is_none() {
+    if engine.frontend == Frontend::Buildctl {
         let version = engine.buildkit.map(|version| format!(" {version}")).unwrap_or_default();
-        return format!("BuildKit{version}, by {}, {}{remote}", engine.builder, engine.platform);
+        return format!("BuildKit{version}, by buildctl, {}{remote}", engine.platform);
     }
     let server = engine.server.map_or_else(|| "no engine".to_owned(), |version| format!("Docker {version}"));
     let buildx = engine.buildx.map_or_else(|| "no buildx".to_owned(), |version| format!("buildx {version}"));

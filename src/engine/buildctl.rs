@@ -16,9 +16,19 @@ pub fn workers(line: &BuildctlLine) -> Command {
     Command::new("buildctl", line.globals.iter().cloned().chain(question))
 }
 
+/// Asks buildctl for its own version.
+pub fn version() -> Command {
+    Command::new("buildctl", ["--version"])
+}
+
+/// Reads the answer: `buildctl github.com/moby/buildkit v0.25.2 <revision>`.
+pub fn read_version(answer: &str) -> Option<Version> {
+    answer.split_whitespace().nth(2)?.parse().ok()
+}
+
 /// What builds behind a line, by the answer to [`workers`]; what the answer does not tell is taken to be new, and for this
-/// machine.
-pub fn engine(answer: &str, address: Option<&str>) -> Engine {
+/// machine. `client`: buildctl's own version.
+pub fn engine(answer: &str, client: Option<Version>, address: Option<&str>) -> Engine {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
     struct Worker {
@@ -42,10 +52,10 @@ pub fn engine(answer: &str, address: Option<&str>) -> Engine {
     let platform = platform.map(|it| Platform::new(&it.os, &it.architecture, it.variant.as_deref()));
     let version = first.buildkit_version.and_then(|it| it.version.parse::<Version>().ok());
     Engine {
-        client: None,
+        client,
         server: None,
         buildx: None,
-        frontend: Frontend::Buildx,
+        frontend: Frontend::Buildctl,
         builder: "buildctl".to_owned(),
         driver: Driver::Remote,
         store: Store::GraphDriver,
@@ -59,7 +69,7 @@ pub fn engine(answer: &str, address: Option<&str>) -> Engine {
 
 /// The line with the cache of a plan. `metadata`: where buildctl writes what came of it; without it, the line is one to be
 /// shown.
-pub fn build(line: &BuildctlLine, build: &Build, metadata: Option<&Path>) -> Command {
+pub fn build(engine: &Engine, line: &BuildctlLine, build: &Build, metadata: Option<&Path>) -> Command {
     let given = line.request.as_ref().map(|request| request.flags.as_slice()).unwrap_or_default();
     let mut words = line.globals.clone();
     words.push("build".to_owned());
@@ -71,8 +81,7 @@ pub fn build(line: &BuildctlLine, build: &Build, metadata: Option<&Path>) -> Com
         }
     }
     if let Some(metadata) = metadata {
-        let raw = given.iter().rev().find(|flag| flag.name == "progress").and_then(|flag| flag.value.text());
-        let progress = raw.filter(|form| *form == "rawjson").unwrap_or("plain");
+        let progress = if engine.has_raw_progress() { "rawjson" } else { "plain" };
         words.extend(["--progress".to_owned(), progress.to_owned()]);
         words.extend(["--metadata-file".to_owned(), metadata.to_string_lossy().into_owned()]);
     }
@@ -99,17 +108,20 @@ mod tests {
             Flag::text("cache-from", "type=registry,ref=r/c:main"),
         ];
         let plan = Build { flags, context: Context::Folder(".".into()) };
-        insta::assert_snapshot!(build(&line, &plan, None),
+        let old = super::engine("", Some(Version(0, 12, 5)), None);
+        let new = super::engine("", read_version("buildctl github.com/moby/buildkit v0.25.2 \n"), None);
+        insta::assert_snapshot!(build(&old, &line, &plan, None),
             @"buildctl --addr tcp://b:1234 build --frontend dockerfile.v0 --local 'context=.' --export-cache 'type=inline' --import-cache 'type=registry,ref=r/c:main'");
-        insta::assert_snapshot!(build(&line, &plan.without_cache_from(), Some(Path::new("m.json"))),
+        insta::assert_snapshot!(build(&old, &line, &plan.without_cache_from(), Some(Path::new("m.json"))),
             @"buildctl --addr tcp://b:1234 build --frontend dockerfile.v0 --local 'context=.' --export-cache 'type=inline' --progress plain --metadata-file m.json");
+        assert!(build(&new, &line, &plan, Some(Path::new("m"))).to_string().contains("--progress rawjson"));
         insta::assert_snapshot!(workers(&line), @"buildctl --addr tcp://b:1234 debug workers --format '{{json .}}'");
     }
 
     #[test]
     fn reads_who_builds() {
         let answer = r#"[{"id":"x","labels":{"org.mobyproject.buildkit.worker.executor":"oci"},"platforms":[{"architecture":"arm64","os":"linux"},{"architecture":"arm","os":"linux","variant":"v7"}],"gcPolicy":null,"buildkitVersion":{"package":"github.com/moby/buildkit","version":"v0.11.6","revision":"2951a28cd7085eb18979b1f710678623d94ed578"}}]"#;
-        let engine = super::engine(answer, Some("tcp://b:1234"));
+        let engine = super::engine(answer, None, Some("tcp://b:1234"));
         assert_eq!(
             (engine.buildkit, engine.platform.to_string()),
             (Some(Version(0, 11, 6)), "linux/arm64".into())
@@ -117,7 +129,7 @@ mod tests {
         assert_eq!(engine.remote.as_deref(), Some("tcp://b:1234"));
         assert!(engine.can_export_cache() && !engine.can_push_unstored());
         for silent in ["", "[]", "null", r#"[{"platforms":null,"buildkitVersion":{"version":""}}]"#] {
-            assert_eq!(super::engine(silent, Some("unix:///run/b.sock")).buildkit, None, "{silent}");
+            assert_eq!(super::engine(silent, None, Some("unix:///run/b.sock")).buildkit, None, "{silent}");
         }
     }
 }

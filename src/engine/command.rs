@@ -41,7 +41,8 @@ pub fn build(engine: &Engine, build: &Build, collect: Collect<'_>) -> Command {
     }
     let mut words: Vec<String> = match engine.frontend {
         Frontend::Buildx => vec!["buildx".into(), "build".into()],
-        Frontend::BuildKit | Frontend::Classic => vec!["build".into()],
+        // buildctl's lines are made elsewhere (`buildctl`).
+        Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl => vec!["build".into()],
     };
     words.extend(arguments(&flags));
     words.push(match &build.context {
@@ -55,7 +56,7 @@ pub fn build(engine: &Engine, build: &Build, collect: Collect<'_>) -> Command {
         Frontend::Buildx if own_metadata && collect.metadata_file.is_some() => {
             command.with_variable("BUILDX_METADATA_PROVENANCE", "disabled")
         }
-        Frontend::Buildx => command,
+        Frontend::Buildx | Frontend::Buildctl => command,
         Frontend::BuildKit => command.with_variable("DOCKER_BUILDKIT", "1"),
         Frontend::Classic => command.with_variable("DOCKER_BUILDKIT", "0"),
     }

@@ -117,10 +117,6 @@ fn request(line: &Line) -> Result<Request, &'static str> {
     for (given, ours) in kept {
         flags.extend(line.values(given).into_iter().map(|value| Flag::text(ours, value)));
     }
-    // Without an output buildctl makes none, where `docker build` would make an image.
-    if !flags.iter().any(|flag| flag.name == "output") {
-        flags.push(Flag::text("output", "type=cacheonly"));
-    }
     if line.is_on("no-cache") {
         flags.push(Flag::on("no-cache"));
     }
@@ -189,7 +185,7 @@ mod tests {
         };
         let here = || Context::Folder(".".into());
         let plain = "--frontend dockerfile.v0 --local context=. --local dockerfile=.";
-        assert_eq!(said(plain), ("--output type=cacheonly".into(), here()));
+        assert_eq!(said(plain), (String::new(), here()));
         let elsewhere = "--frontend=gateway.v0 --opt source=docker/dockerfile:1 --opt filename=prod.Dockerfile --local dockerfile=docker/ \
             -local context=. --opt target=final --opt build-arg:X=1=2 --opt context:base=docker-image://a --opt platform=linux/arm64 \
             --output type=image,name=r/a:1,push=true --import-cache type=local,src=x --no-cache --progress=plain --metadata-file m";
@@ -199,7 +195,7 @@ mod tests {
         assert_eq!(said(elsewhere), (expected.into(), here()));
         let remote = "--frontend dockerfile.v0 --opt context=https://github.com/a/b.git --opt filename=x";
         let address = Context::Remote("https://github.com/a/b.git".into());
-        assert_eq!(said(remote), ("--file x --output type=cacheonly".into(), address));
+        assert_eq!(said(remote), ("--file x".into(), address));
     }
 
     #[test]

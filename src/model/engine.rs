@@ -50,6 +50,8 @@ pub enum Frontend {
     BuildKit,
     /// `docker buildx build`.
     Buildx,
+    /// `buildctl build`, on a BuildKit that somebody runs.
+    Buildctl,
 }
 
 /// The kind of a buildx builder.
@@ -96,7 +98,7 @@ pub struct Generation(pub u32);
 /// What was found out about the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Engine {
-    /// The Docker client's version, where it had to be asked.
+    /// The version of the Docker client or of buildctl, where it had to be asked.
     pub client: Option<Version>,
     /// The engine's version; `None` where the builder needs no engine (a remote BuildKit).
     pub server: Option<Version>,
@@ -121,7 +123,7 @@ pub struct Engine {
 impl Engine {
     /// Whether `--cache-to type=registry` and `type=local` work (BUILDKIT.md 1.5, 3).
     pub fn can_export_cache(&self) -> bool {
-        self.frontend == Frontend::Buildx
+        matches!(self.frontend, Frontend::Buildx | Frontend::Buildctl)
             && match self.driver {
                 Driver::Docker => self.store == Store::Containerd && self.server >= Some(Version(24, 0, 0)),
                 Driver::DockerContainer | Driver::Kubernetes | Driver::Remote => true,
@@ -131,7 +133,7 @@ impl Engine {
 
     /// Whether an image is in the engine after a build that names no output.
     pub fn loads_by_default(&self) -> bool {
-        self.frontend != Frontend::Buildx || self.driver == Driver::Docker
+        matches!(self.frontend, Frontend::Classic | Frontend::BuildKit) || self.driver == Driver::Docker
     }
 
     /// Whether `store=false,unpack=false` keeps a pushed image out of the engine's store (BUILDKIT.md 0.4).
@@ -145,10 +147,15 @@ impl Engine {
             && self.buildx >= Some(Version(0, 22, 0))
     }
 
-    /// Whether `--progress rawjson` gives JSON without build details between it (buildx 0.13; BUILDKIT.md 4). buildx
-    /// 0.13 spreads an object over lines; the reader knows.
+    /// Whether `--progress rawjson` gives JSON without build details between it (buildx 0.13 and buildctl 0.13; BUILDKIT.md
+    /// 4). buildx 0.13 spreads an object over lines; the reader knows.
     pub fn has_raw_progress(&self) -> bool {
-        self.frontend == Frontend::Buildx && self.buildx >= Some(Version(0, 13, 0))
+        let client = match self.frontend {
+            Frontend::Buildx => self.buildx,
+            Frontend::Buildctl => self.client,
+            Frontend::Classic | Frontend::BuildKit => None,
+        };
+        client >= Some(Version(0, 13, 0))
     }
 
     /// The cache manifest's form for this engine.

@@ -41,6 +41,7 @@ pub fn wanted(request: &Request, settings: &Settings, engine: &Engine) -> Wanted
     } else {
         match engine.frontend {
             Frontend::Buildx => Wanted::Yes,
+            Frontend::Buildctl => Wanted::No("buildctl speaks to a BuildKit of its own"),
             Frontend::BuildKit => {
                 Wanted::Impossible("--builder-auto needs buildx, which the Docker client does not have")
             }

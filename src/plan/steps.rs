@@ -414,7 +414,9 @@ fn field(name: &str, path: &Path) -> String {
 
 fn from_registry(engine: &Engine, settings: &Settings, reference: &Reference) -> String {
     match engine.frontend {
-        Frontend::Buildx => format!("type=registry,ref={reference}{}", insecure(engine, settings, reference)),
+        Frontend::Buildx | Frontend::Buildctl => {
+            format!("type=registry,ref={reference}{}", insecure(engine, settings, reference))
+        }
         Frontend::BuildKit | Frontend::Classic => reference.to_string(),
     }
 }

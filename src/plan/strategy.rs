@@ -72,6 +72,9 @@ fn obstacle(engine: &Engine, asked: Strategy, has_repo: bool) -> Option<&'static
             "the builder cannot export a cache (it needs the containerd image store or a docker-container builder)",
         ),
         Strategy::Inline if classic => Some("the classic builder has no inline cache"),
+        Strategy::Inline if engine.frontend == Frontend::Buildctl => {
+            Some("stages are built one by one with docker alone")
+        }
         Strategy::Classic if !classic => Some("it is for DOCKER_BUILDKIT=0"),
         _ => None,
     }

@@ -9,7 +9,7 @@ use crate::invocation::BuildctlLine;
 use crate::model::engine::Engine;
 use crate::model::outcome::Outcome;
 use crate::model::request::{Context, Request};
-use crate::model::settings::{Settings, Strategy};
+use crate::model::settings::Settings;
 use crate::plan::steps;
 use crate::workflow::build::{self, Prepared};
 use crate::workflow::error::Error;
@@ -36,25 +36,24 @@ pub async fn prepare(
     let images = facts::images(request)?;
     let surroundings = Surroundings { images, ..facts::surroundings(world, settings, folder).await };
     let engine = engine(world, line);
-    let mut settings = settings.clone();
-    let of_docker = settings.strategy.take_if(|it| matches!(it, Strategy::Inline | Strategy::Classic));
-    let mut facts =
-        facts::of_image(world, request, &settings, &source, &client, surroundings, engine).await?;
-    if let Some(asked) = of_docker {
-        facts.warnings.push(format!("strategy `{asked}` is not for buildctl, which can export its cache"));
-    }
-    let plan = steps::plan(request, &settings, &facts)?;
+    let facts = facts::of_image(world, request, settings, &source, &client, surroundings, engine);
+    let facts = world.unless_interrupted(facts).await?;
+    let plan = steps::plan(request, settings, &facts)?;
     Ok(Prepared { facts, plan, source, client, buildctl: Some(line.clone()) })
 }
 
 /// Asks who builds. A BuildKit that does not answer is no error here: buildctl's own words explain it better.
 async fn engine(world: &World, line: &BuildctlLine) -> Result<Engine, Error> {
     let address = line.address.as_deref().or_else(|| world.environment.get(env::BUILDKIT_HOST));
-    match process::capture(&buildctl::workers(line), LIMIT).await {
-        Ok(answer) => Ok(buildctl::engine(&answer.stdout, address)),
-        Err(missing @ process::Error::NotFound { .. }) => Err(missing.into()),
-        Err(_) => Ok(buildctl::engine("", address)),
+    let (question, workers) = (buildctl::version(), buildctl::workers(line));
+    let (version, workers) =
+        tokio::join!(process::capture(&question, LIMIT), process::capture(&workers, LIMIT));
+    if let Err(missing @ process::Error::NotFound { .. }) = version {
+        return Err(missing.into());
     }
+    let version = version.ok().and_then(|answer| buildctl::read_version(&answer.stdout));
+    let workers = workers.map_or_else(|_| String::new(), |answer| answer.stdout);
+    Ok(buildctl::engine(&workers, version, address))
 }
 
 /// Builds. The outcome is reported already; what is left to the caller is the exit code.

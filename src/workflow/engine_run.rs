@@ -89,13 +89,12 @@ impl Runner<'_> {
         let (metadata, image_id) = (named("metadata-file", "metadata.json"), named("iidfile", "id"));
         let collect = Collect { metadata_file: Some(&metadata), iidfile: Some(&image_id) };
         let command = match self.buildctl {
-            Some(line) => buildctl::build(line, build, Some(&metadata)),
+            Some(line) => buildctl::build(self.engine, line, build, Some(&metadata)),
             None => command::build(self.engine, build, collect),
         };
         let command = match self.engine.frontend {
-            _ if self.buildctl.is_some() => command,
             Frontend::Buildx => Buildx::find(&self.world.environment).direct(command),
-            Frontend::BuildKit | Frontend::Classic => command,
+            Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl => command,
         };
         let command = self.docker.applied(command::with_input(command, build, self.spooled));
         let (code, steps, messages) = self.watch(&command, format(self.engine), display).await?;

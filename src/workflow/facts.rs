@@ -88,7 +88,7 @@ pub async fn gather(
     let (mut auto, mut warnings) = (None, Vec::new());
     let engine = async {
         let found = probe::probe(&world.environment, &wanted).await?;
-        let chosen = builder::choose(world, request, settings, client, &registries, found, act).await?;
+        let chosen = builder::choose(world, request, settings, client, &registries, found, act).await;
         (auto, warnings) = (chosen.builder, chosen.warnings);
         Ok(chosen.engine)
     };

@@ -9,6 +9,7 @@ use crate::support::scene::Scene;
 /// Tells who it is, writes down every other line, and builds unless it is to fail on a cache.
 const BUILDCTL: &str = r#"#!/bin/sh
 case "$*" in
+    --version) echo 'buildctl github.com/moby/buildkit v0.12.5 bac3f2b673f3f9d33e79046008e7a38e856b3dc6'; exit ;;
     *"debug workers --format"*)
         echo '[{"platforms":[{"architecture":"amd64","os":"linux"}],"buildkitVersion":{"version":"v0.25.0"}}]'; exit ;;
 esac
@@ -71,6 +72,7 @@ fn the_cache_of_the_branch_is_added_to_the_line() {
     assert_eq!(job.lines(), [format!("--addr tcp://127.0.0.1:1 {LINE} {import} {export} --progress plain")]);
     assert_eq!(built.report["cache"]["strategy"], "registry", "{built}");
     assert_eq!(built.report["engine"]["buildkit"], "0.25.0", "{built}");
+    assert_eq!(built.report["engine"]["frontend"], "buildctl", "{built}");
 
     let shown = job.script(&format!("layerlift buildctl --dry-run {LINE}"));
     let quoted =

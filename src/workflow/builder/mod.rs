@@ -18,7 +18,6 @@ use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::plan::builder::{AutoBuilder, NAME, Wanted, context, wanted};
 use crate::registry::Client;
-use crate::workflow::error::Error as WayError;
 use crate::workflow::world::World;
 
 /// Why there is no builder of ours.
@@ -84,8 +83,8 @@ pub struct Chosen {
     pub warnings: Vec<String>,
 }
 
-/// Puts a builder of ours in the place of the default one, where that is asked for and of use. `registries`: those that
-/// will be spoken to.
+/// Puts a builder of ours in the place of the default one, where that is asked for and of use. No trouble with it is more
+/// than a warning. `registries`: those that will be spoken to.
 pub async fn choose(
     world: &World,
     request: &Request,
@@ -94,22 +93,22 @@ pub async fn choose(
     registries: &BTreeSet<String>,
     engine: Engine,
     act: Act,
-) -> Result<Chosen, WayError> {
+) -> Chosen {
     let mut chosen = Chosen { engine, builder: None, warnings: Vec::new() };
     if !settings.builder_auto {
-        return Ok(chosen);
+        return chosen;
     }
     let default = |reason: String| AutoBuilder { name: None, reason, commands: Vec::new() };
     match wanted(request, settings, &chosen.engine) {
         Wanted::Yes => {}
         Wanted::No(reason) => {
             chosen.builder = Some(default(reason.to_owned()));
-            return Ok(chosen);
+            return chosen;
         }
         Wanted::Impossible(reason) => {
             chosen.warnings.push(reason.to_owned());
             chosen.builder = Some(default(reason.to_owned()));
-            return Ok(chosen);
+            return chosen;
         }
     }
     let workshop = Workshop::new(world, settings);
@@ -133,9 +132,6 @@ pub async fn choose(
             let reason = "--builder-auto: the default builder cannot export a cache".to_owned();
             chosen.builder = Some(AutoBuilder { name: Some(name), reason, commands });
         }
-        Err(Error::Process(interrupted @ process::Error::Interrupted { .. })) => {
-            return Err(interrupted.into());
-        }
         Err(error) => {
             let reason = causes(&error);
             warnings.push(format!("no builder could be made, the default one builds: {reason}"));
@@ -143,7 +139,7 @@ pub async fn choose(
         }
     }
     chosen.warnings = warnings;
-    Ok(chosen)
+    chosen
 }
 
 /// Makes the builder that a build would use, and tells its name. `current`: it becomes buildx's current one.

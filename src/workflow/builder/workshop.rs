@@ -203,10 +203,10 @@ impl<'a> Workshop<'a> {
     /// Takes back what was begun. That it cannot be is no news.
     async fn unmake(&self, name: &str) {
         let builder = self.builder(name);
-        let _ = self.call_within(&builder.remove(), GRACE).await;
-        let context = self.call_within(&builder.inspect_context(), GRACE).await;
+        let _ = process::capture(&builder.remove(), GRACE).await;
+        let context = process::capture(&builder.inspect_context(), GRACE).await;
         if context.is_ok_and(|answer| builder::is_our_context(&answer.stdout)) {
-            let _ = self.call_within(&builder.remove_context(), GRACE).await;
+            let _ = process::capture(&builder.remove_context(), GRACE).await;
         }
         let _ = std::fs::remove_file(self.file(name));
     }
@@ -234,18 +234,8 @@ impl<'a> Workshop<'a> {
 
     /// Runs a command in what is left of the time.
     async fn call(&self, command: &Command) -> Result<Captured, Error> {
-        self.call_within(command, self.deadline.saturating_duration_since(Instant::now())).await
-    }
-
-    async fn call_within(&self, command: &Command, limit: Duration) -> Result<Captured, Error> {
-        let mut interrupts = self.world.interrupts.clone();
-        tokio::select! {
-            answer = process::capture(command, limit) => Ok(answer?),
-            () = process::interrupted(&mut interrupts) => {
-                let signal = *interrupts.borrow();
-                Err(process::Error::Interrupted { signal }.into())
-            }
-        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Ok(process::capture(command, left).await?)
     }
 
     /// Runs a command that has to succeed.
