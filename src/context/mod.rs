@@ -1,1 +1,6 @@
-//! The build context: what is in the folder that a build sends, under which modes.
+//! The build context: what its ignore file leaves out, and what git records about its files.
+//!
+//! `ignore` (with `pattern`) and `git_index` are pure: bytes in, values out. `repository` finds and reads git's files.
+
+pub mod ignore;
+mod pattern;

@@ -1,0 +1,169 @@
+//! `.dockerignore`: which paths of a context are left out. Pure: text in, answers out.
+//!
+//! The rules are those of moby/patternmatcher (`ignorefile`, `MatchesUsingParentResults`) and tonistiigi/fsutil (`filter.go`),
+//! which buildx and today's Docker client use: patterns count from the context's root, the last that matches decides, and
+//! `!` lets something back in, also below a folder that is left out. Git's rules for `.gitignore` are others.
+
+use crate::context::pattern::Pattern;
+
+/// Go's scanner gives up on a longer line.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// More patterns than anybody writes.
+const MOST_PATTERNS: usize = 10_000;
+
+/// What is left out of a context.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignore {
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    /// It lets back in.
+    exception: bool,
+    /// As written, cleaned.
+    text: String,
+    pattern: Pattern,
+}
+
+/// What an ignore file means to the engine is not known here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what} is not understood")]
+pub struct Doubt {
+    /// The line, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub what: String,
+}
+
+/// Which patterns a folder matched: what is below it is asked with this.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matched(Vec<bool>);
+
+/// What becomes of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// It is left out.
+    pub ignored: bool,
+    /// For what is below it, if it is a folder.
+    pub matched: Matched,
+}
+
+impl Ignore {
+    /// Nothing is left out.
+    pub fn nothing() -> Self {
+        Ignore::default()
+    }
+
+    /// Reads a file.
+    pub fn read(bytes: &[u8]) -> Result<Self, Doubt> {
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+        let mut lines = Vec::new();
+        for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
+            let doubt = |what: &str| Doubt { line: number, what: what.to_owned() };
+            let text = std::str::from_utf8(line).map_err(|_| doubt("what is no UTF-8"))?;
+            if text.len() > LONGEST_LINE {
+                return Err(doubt("a line of more than 64 KiB"));
+            }
+            let trimmed = text.trim();
+            // A comment is one only where nothing stands before it.
+            if text.starts_with('#') || trimmed.is_empty() {
+                continue;
+            }
+            let (exception, pattern) = match trimmed.strip_prefix('!') {
+                Some(rest) => (true, rest.trim()),
+                None => (false, trimmed),
+            };
+            if pattern.is_empty() {
+                return Err(doubt("`!` alone"));
+            }
+            let cleaned = clean(pattern);
+            let cleaned = match cleaned.strip_prefix('/') {
+                Some(rest) if !rest.is_empty() => rest.to_owned(),
+                _ => cleaned,
+            };
+            // The matcher cleans and looks for `!` once more.
+            if cleaned.starts_with('!') || cleaned != cleaned.trim() {
+                return Err(doubt(&format!("`{pattern}`")));
+            }
+            let pattern = Pattern::read(&cleaned).map_err(|what| doubt(&what))?;
+            lines.push(Line { exception, text: cleaned, pattern });
+            if lines.len() > MOST_PATTERNS {
+                return Err(doubt("more than 10000 patterns"));
+            }
+        }
+        Ok(Ignore { lines })
+    }
+
+    /// Whether every engine since Docker 18.09 takes the file alike. Where something is let back in, older ones look at
+    /// one folder above a path only, and they do not quote what regular expressions take for their own.
+    pub fn is_plain(&self) -> bool {
+        let plain = |line: &Line| {
+            !line.exception && !line.text.contains(['+', '(', ')', '{', '}', '|', '^', '[', '\\'])
+        };
+        self.lines.iter().all(plain)
+    }
+
+    /// What becomes of a path. `folder`: the answer for the folder that holds it, `None` at the root.
+    pub fn verdict(&self, path: &[u8], folder: Option<&Matched>) -> Verdict {
+        let mut ignored = false;
+        let mut matched = vec![false; self.lines.len()];
+        for (number, line) in self.lines.iter().enumerate() {
+            let above = folder.and_then(|folder| folder.0.get(number)).copied().unwrap_or(false);
+            // Asked only where the answer changes something; one that was not asked for does not count below either.
+            if !above && line.exception != ignored {
+                continue;
+            }
+            matched[number] = above || line.pattern.matches(path);
+            if matched[number] {
+                ignored = !line.exception;
+            }
+        }
+        Verdict { ignored, matched: Matched(matched) }
+    }
+
+    /// Whether nothing below a folder that is left out can be let back in, so that nobody need look.
+    pub fn ends_at(&self, folder: &[u8]) -> bool {
+        let below = [folder, b"/"].concat();
+        let mut exceptions =
+            self.lines.iter().filter(|line| line.exception).map(|line| without_glob(&line.text)).peekable();
+        if exceptions.peek().is_none() {
+            return true;
+        }
+        let mut exceptions: Vec<&str> = exceptions.collect();
+        // One that can match at several places may match anywhere.
+        if exceptions.iter().any(|text| text.contains(['*', '[', ']', '?', '^', '\\'])) {
+            return false;
+        }
+        exceptions.retain(|text| format!("{text}/").as_bytes().starts_with(&below));
+        exceptions.is_empty()
+    }
+}
+
+fn without_glob(text: &str) -> &str {
+    let text = text.strip_suffix("/**").unwrap_or(text);
+    text.strip_suffix("/*").unwrap_or(text)
+}
+
+/// A path without `.`, `..` and needless slashes, as Go's `filepath.Clean` gives it.
+fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if rooted => {}
+            other => parts.push(other),
+        }
+    }
+    match (rooted, parts.join("/")) {
+        (true, path) => format!("/{path}"),
+        (false, path) if path.is_empty() => ".".to_owned(),
+        (false, path) => path,
+    }
+}
+
+#[cfg(test)]
+mod tests;
