@@ -39,6 +39,7 @@ variables! {
     LAYERLIFT_INSECURE_REGISTRY = "registries to be spoken to over plain HTTP, separated by commas";
     LAYERLIFT_BUILDER_AUTO = "`true`: a builder is made where the default one cannot export a cache";
     LAYERLIFT_CONFIG = "settings file, instead of `.layerlift.yml`";
+    LAYERLIFT_NORMALIZE_MODES = "`on`, `off` or `auto`: tracked files are built with the modes that git records";
     LAYERLIFT_FALLBACK = "scopes to read after the chain's own, separated by commas";
 
     // Set by layerlift itself, so that its shims and its plugin never call each other in a circle.
@@ -119,12 +120,17 @@ variables! {
     DOCKER_DEFAULT_PLATFORM = "platform to build for when none is given";
     BUILDX_BUILDER = "the builder in use";
     BUILDX_CONFIG = "folder of buildx's state";
+    BUILDX_GIT_CHECK_DIRTY = "`true`: buildx asks git whether the work tree was changed";
     DOCKER_CLI_PLUGIN_SOCKET = "set by Docker's client for its plugins: they are to end when it closes";
     DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND = "set by Docker's client for its plugins: the client's own name";
     BUILDKIT_HOST = "address of the BuildKit that buildctl speaks to";
     BUILDKIT_PROGRESS = "form of the engine's log when `--progress` is absent or auto";
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";
     XDG_RUNTIME_DIR = "the user's folder until logout; podman keeps `containers/auth.json` in it";
+
+    // Git.
+    GIT_DIR = "where git keeps its state, for programs that ask it";
+    GIT_WORK_TREE = "the work tree that belongs to it";
 
     // The machine.
     HOME = "the user's folder";

@@ -189,14 +189,7 @@ mod tests {
 
     use super::*;
     use crate::base::process::{Command, capture};
-
-    async fn git(folder: &Path, arguments: &[&str]) -> String {
-        let all = ["-C", folder.to_str().unwrap()].into_iter().chain(arguments.iter().copied());
-        let command = Command::new("git", all).with_variable("GIT_CONFIG_GLOBAL", "/dev/null");
-        let answer = capture(&command, Duration::from_secs(30)).await.unwrap();
-        assert!(answer.status.success(), "{command}: {}", answer.stderr);
-        answer.stdout
-    }
+    use crate::context::samples::git;
 
     /// A repository with names of many lengths, an executable and a symbolic link in its index.
     async fn repository(format: &str, version: u32) -> tempfile::TempDir {

@@ -1,8 +1,16 @@
-//! The build context: what its ignore file leaves out, and what git records about its files.
+//! The build context: what its ignore file leaves out, what lies in it, what git records about its files, and a shadow of it
+//! with the modes that git records.
 //!
-//! `ignore` (with `pattern`) and `git_index` are pure: bytes in, values out. `repository` finds and reads git's files.
+//! `ignore` (with `pattern`), `git_index` and the rule in `modes` are pure: bytes in, values out.
 
 pub mod git_index;
 pub mod ignore;
+pub mod modes;
 mod pattern;
+mod place;
 pub mod repository;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod shadow;
+pub mod survey;
+pub mod walk;

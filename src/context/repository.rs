@@ -132,20 +132,8 @@ fn setting(config: &str, section: &str, key: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::base::process::{Command, capture};
-
-    async fn git(folder: &Path, arguments: &[&str]) {
-        let identity =
-            ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "protocol.file.allow=always"];
-        let place = ["-C", folder.to_str().unwrap()];
-        let all = place.iter().chain(&identity).chain(arguments).copied();
-        let command = Command::new("git", all).with_variable("GIT_CONFIG_GLOBAL", "/dev/null");
-        let answer = capture(&command, Duration::from_secs(30)).await.unwrap();
-        assert!(answer.status.success(), "{command}: {}", answer.stderr);
-    }
+    use crate::context::samples::git;
 
     async fn repository(folder: &Path, format: &str) {
         std::fs::create_dir_all(folder.join("sub")).unwrap();
