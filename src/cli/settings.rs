@@ -45,6 +45,9 @@ pub struct SettingsArgs {
     /// Store a pushed image in the engine as well
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     keep_image: Option<bool>,
+    /// Build tracked files with the modes that git records: auto (in CI), on, off
+    #[arg(long, value_name = "WHEN")]
+    normalize_modes: Option<String>,
     /// Write the outcome as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -79,6 +82,7 @@ struct SettingsFile {
     read_only: Option<bool>,
     strict: Option<bool>,
     keep_image: Option<bool>,
+    normalize_modes: Option<String>,
     report: Option<PathBuf>,
     dotenv: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
@@ -133,6 +137,12 @@ impl SettingsArgs {
             }
             None => None,
         };
+        let normalize_modes =
+            match resolver.text(env::LAYERLIFT_NORMALIZE_MODES, &self.normalize_modes, &file.normalize_modes)
+            {
+                Some(text) => resolver.checked(env::LAYERLIFT_NORMALIZE_MODES, parse_when(&text))?,
+                None => None,
+            };
         let from_file = file.registry_timeout.map(|seconds| seconds.to_string());
         let registry_timeout =
             match resolver.text(env::LAYERLIFT_REGISTRY_TIMEOUT, &self.registry_timeout, &from_file) {
@@ -143,6 +153,7 @@ impl SettingsArgs {
             cache_repo,
             strategy,
             registry_timeout,
+            normalize_modes,
             scope: resolver.text(env::LAYERLIFT_SCOPE, &self.scope, &file.scope),
             fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
             read_only: resolver.switch(env::LAYERLIFT_READ_ONLY, self.read_only, file.read_only)?,
@@ -296,6 +307,16 @@ fn parse_switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// `auto` is `None`.
+fn parse_when(text: &str) -> Result<Option<bool>, String> {
+    match text {
+        "auto" => Ok(None),
+        text => parse_switch(text)
+            .map(Some)
+            .map_err(|_| format!("unknown value `{text}`: expected one of auto, on, off")),
+    }
+}
+
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds =
         text.trim_end_matches('s').parse::<f64>().ok().filter(|seconds| (0.1..=600.0).contains(seconds));
@@ -320,11 +341,13 @@ mod tests {
 
     #[test]
     fn flag_beats_variable_beats_file() {
-        let file = "strategy: local\nscope: of-file\nfallback: [a, b]\nregistry-timeout: 2\n";
+        let file =
+            "normalize-modes: off\nstrategy: local\nscope: of-file\nfallback: [a, b]\nregistry-timeout: 2\n";
         let variables = [("LAYERLIFT_SCOPE", "of-variable"), ("LAYERLIFT_STRATEGY", "inline")];
         let arguments = SettingsArgs { strategy: Some("off".into()), ..SettingsArgs::default() };
         let settings = resolve(&arguments, &variables, file).expect("valid");
         assert_eq!(settings.strategy, Some(Strategy::Off));
+        assert_eq!(settings.normalize_modes, Some(false));
         assert_eq!(settings.scope.as_deref(), Some("of-variable"));
         assert_eq!(settings.fallback, ["a", "b"]);
         assert_eq!(settings.registry_timeout, Duration::from_secs(2));
@@ -354,6 +377,8 @@ mod tests {
         assert!(error.starts_with("LAYERLIFT_STRATEGY: unknown strategy `fast`"), "{error}");
         let error = message(resolve(&none, &[], "strict: true\nstrategi: off\n"));
         assert!(error.contains(".layerlift.yml:2:1: unknown field `strategi`"), "{error}");
+        let error = message(resolve(&none, &[], "normalize-modes: never\n"));
+        assert!(error.contains("`normalize-modes` in ") && error.contains("one of auto, on, off"), "{error}");
         let error = message(resolve(&none, &[], "cache-repo: a/b:tag\n"));
         assert!(error.contains("`cache-repo` in "), "{error}");
     }

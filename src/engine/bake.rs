@@ -22,11 +22,14 @@ pub struct Bake {
 }
 
 impl Bake {
+    /// The address that the definition comes from.
+    pub fn address(&self) -> Option<&String> {
+        self.targets.first().filter(|word| word.contains("://") || word.starts_with("git@"))
+    }
+
     /// The same with other targets; an address before them stays.
     pub fn of(&self, targets: &[String]) -> Bake {
-        let is_address = |word: &&String| word.contains("://") || word.starts_with("git@");
-        let address = self.targets.iter().take(1).filter(is_address);
-        Bake { targets: address.chain(targets).cloned().collect(), ..self.clone() }
+        Bake { targets: self.address().into_iter().chain(targets).cloned().collect(), ..self.clone() }
     }
 
     fn command(&self, buildx: &Buildx, added: Vec<String>) -> Command {

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod event;
 pub mod flags;
 pub mod member;
+pub mod modes;
 pub mod outcome;
 pub mod pipeline;
 pub mod platform;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::engine::Engine;
+use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 
 /// How a step ended.
@@ -127,6 +128,8 @@ pub struct Outcome {
     pub digest: Option<String>,
     /// The image's names.
     pub tags: Vec<String>,
+    /// The modes of the files that were built.
+    pub modes: Modes,
     /// Bytes moved.
     pub traffic: Traffic,
     /// From the first question to the end, in seconds.

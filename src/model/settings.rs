@@ -105,6 +105,9 @@ pub struct Settings {
     pub strict: bool,
     /// A pushed image stays in the engine's store as well.
     pub keep_image: bool,
+    /// `Some(true)`: tracked files are built with the modes that git records; `Some(false)`: with those that they have;
+    /// `None`: the former in CI only.
+    pub normalize_modes: Option<bool>,
     /// File for the JSON report.
     pub report: Option<PathBuf>,
     /// File for the GitLab dotenv variables.
@@ -136,6 +139,7 @@ impl Default for Settings {
             read_only: None,
             strict: false,
             keep_image: false,
+            normalize_modes: None,
             report: None,
             dotenv: None,
             cache_dir: PathBuf::from(".layerlift/cache"),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dockerfile::Graph;
 use crate::model::engine::{Driver, Engine, Frontend, ManifestForm};
+use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -46,6 +47,8 @@ pub struct Facts {
     pub folder: Option<PathBuf>,
     /// Where in the build context the folder of the `local` strategy is, if nothing keeps it out of there.
     pub exposed: Option<PathBuf>,
+    /// The modes of the files that are built.
+    pub modes: Modes,
     /// What went wrong while the facts were gathered.
     pub warnings: Vec<String>,
 }
@@ -229,6 +232,15 @@ fn surroundings(facts: &Facts) -> Vec<Decision> {
             Decision { topic: "cache repo", choice: repo.repository.to_string(), reason: repo.reason.clone() }
         }
         Err(reason) => Decision { topic: "cache repo", choice: "none".to_owned(), reason: reason.clone() },
+    });
+    let modes = &facts.modes;
+    decisions.push(match modes.normalized {
+        true => Decision {
+            topic: "modes",
+            choice: "those that git records".to_owned(),
+            reason: format!("{}; {}", modes.reason, modes.count()),
+        },
+        false => Decision { topic: "modes", choice: "as they are".to_owned(), reason: modes.reason.clone() },
     });
     decisions.push(match &facts.graph {
         Ok(graph) => Decision {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::engine::{Driver, Engine, Frontend, Store};
+use crate::model::modes::Modes;
 use crate::model::outcome::{
     BuildStatus, CandidateOutcome, GroupOutcome, Outcome, StageOutcome, StepOutcome, StepStatus, Traffic,
     Written,
@@ -43,6 +44,8 @@ struct Document<'a> {
     stages: Vec<StagePart<'a>>,
     /// What was built.
     image: ImagePart<'a>,
+    /// The modes of the files that it was built from.
+    modes: &'a Modes,
     /// Bytes that crossed the wire.
     bytes: Traffic,
     /// Where the time went.
@@ -276,6 +279,7 @@ impl<'a> Document<'a> {
             },
             stages: outcome.stages.iter().map(|stage| StagePart::new(stage, &outcome.cache_from)).collect(),
             image: ImagePart { digest: outcome.digest.as_deref(), tags: &outcome.tags },
+            modes: &outcome.modes,
             bytes: outcome.traffic,
             seconds: Times {
                 total: seconds(outcome.duration),

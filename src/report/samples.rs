@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::engine::{Driver, Engine, Frontend, Store, Version};
+use crate::model::modes::Modes;
 use crate::model::outcome::{
     BuildStatus, CandidateOutcome, GroupOutcome, MemberOutcome, Outcome, StageOutcome, StepOutcome,
     StepStatus, Traffic, Written,
@@ -102,6 +103,7 @@ pub(crate) fn cold() -> Outcome {
         stages: stages([Run; 5], [Run; 2], [21.4, 38.25, 0.4]),
         digest: Some(DIGEST.to_owned()),
         tags: vec!["localhost:5000/app:latest".to_owned()],
+        modes: Modes { normalized: true, reason: "a CI job".to_owned(), tracked: 340, different: 0 },
         traffic: Traffic { context: 1_240_000, fetched: 341_000_000, asked: 412 },
         duration: seconds(64.8),
         preparation: seconds(0.31),
@@ -144,6 +146,7 @@ pub(crate) fn one_file_changed() -> Outcome {
     outcome.stages[0].steps[2].duration = seconds(2.6);
     outcome.pipeline.trigger =
         Trigger::Change { change: ChangeKind::MergeRequest, number: 12, target: Some("main".to_owned()) };
+    outcome.modes.different = 12;
     outcome.written[1].reference = "localhost:5000/app/cache:mr-12".to_owned();
     outcome
 }

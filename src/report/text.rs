@@ -187,6 +187,9 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
     if let Some(reason) = read_only(outcome) {
         fact("written", Paint::Strong, &reason);
     }
+    if outcome.modes.changes() {
+        fact("modes", Paint::Strong, &format!("those that git records: {}", outcome.modes.count()));
+    }
     fact("moved", Paint::Strong, &traffic(outcome.traffic));
     let times = times(outcome.duration, outcome.preparation, outcome.cache_export);
     fact("time", Paint::Strong, &times);
@@ -273,6 +276,7 @@ mod tests {
           cache     branch-main  merged  localhost:5000/app/cache:branch-main
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
           written   cache: localhost:5000/app/cache:mr-12
+          modes     those that git records: 12 of 340 tracked files and folders have another here
           moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
           time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
@@ -315,6 +319,7 @@ mod tests {
           cache     pr-7         dropped: 503 Service Unavailable  localhost:5000/app/cache:pr-7
           cache     branch-main  used                              localhost:5000/app/cache:branch-main
           written   no cache: the pull request comes from someone/app
+          modes     those that git records: 12 of 340 tracked files and folders have another here
           moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
           time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
           warning   localhost:5000/app/cache:pr-7: 503 Service Unavailable after 3 attempts

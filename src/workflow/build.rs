@@ -9,6 +9,7 @@ use crate::base::process;
 use crate::engine::docker::Docker;
 use crate::engine::login::{Credential, Login};
 use crate::invocation::BuildctlLine;
+use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::{Flag, Request};
@@ -19,11 +20,13 @@ use crate::plan::steps::{self, Facts, Keep, Plan};
 use crate::registry::{Client, Source as CredentialSource};
 use crate::report::section::Sections;
 use crate::workflow::builder::Act;
+use crate::workflow::contexts::Contexts;
 use crate::workflow::display::Display;
 use crate::workflow::engine_run::{self, Built, Runner};
 use crate::workflow::error::Error;
 use crate::workflow::keep::{self, Finished};
 use crate::workflow::source::{self, Source};
+use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::world::World;
 use crate::workflow::{facts, prepare, tell};
 
@@ -43,6 +46,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// The line of buildctl that is run in the place of docker's.
     pub buildctl: Option<BuildctlLine>,
+    /// The folders that files come from.
+    pub(super) contexts: Arc<Contexts>,
     pub(super) source: Source,
     pub(super) client: Client,
 }
@@ -63,14 +68,14 @@ pub(super) async fn prepare_source(
 ) -> Result<Prepared, Error> {
     let client = facts::registry(world, settings)?;
     let facts = facts::gather(world, request, settings, &source, &client, act);
-    let facts = world.unless_interrupted(facts).await?;
+    let (facts, contexts) = world.unless_interrupted(facts).await?;
     let builder = facts.builder.as_ref().and_then(|builder| builder.name.as_ref());
     let chosen = builder.map(|name| {
         let flags = [request.flags.as_slice(), &[Flag::text("builder", name)]].concat();
         Request { flags, context: request.context.clone() }
     });
     let plan = steps::plan(chosen.as_ref().unwrap_or(request), settings, &facts)?;
-    Ok(Prepared { facts, plan, source, client, buildctl: None })
+    Ok(Prepared { facts, plan, contexts, source, client, buildctl: None })
 }
 
 /// Builds. The outcome is reported already; what is left to the caller is the exit code.
@@ -106,6 +111,7 @@ pub(super) async fn carry_out_prepared(
     warnings.iter().for_each(|warning| world.printer.warning(warning));
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
     before(&mut prepared, &docker, &world.interrupts, &mut warnings).await;
+    let stand_in = stand_in(world, &mut prepared, &mut warnings).await;
     let preparation = begun.elapsed();
 
     let runner = Runner {
@@ -114,6 +120,7 @@ pub(super) async fn carry_out_prepared(
         docker: &docker,
         buildctl: prepared.buildctl.as_ref(),
         spooled: prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
+        stand_in: &stand_in,
         to_stdout: request.writes_to_stdout(),
     };
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
@@ -138,6 +145,17 @@ pub(super) async fn carry_out_prepared(
     Ok((outcome, failure))
 }
 
+/// What the engine is given in the place of folders whose modes are not those that git records.
+async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<String>) -> StandIn {
+    match stand_in::make(world, std::slice::from_ref(&prepared.contexts), warnings).await {
+        Ok(mut made) => made.pop().unwrap_or_default(),
+        Err(reason) => {
+            prepared.facts.modes = Modes::untouched(reason);
+            StandIn::default()
+        }
+    }
+}
+
 /// The outcome before anything has run: what is known from the plan.
 pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
     Outcome {
@@ -153,6 +171,7 @@ pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
         stages: Vec::new(),
         digest: None,
         tags: request.tags(),
+        modes: prepared.facts.modes.clone(),
         traffic: crate::model::outcome::Traffic::default(),
         duration: Duration::ZERO,
         preparation: Duration::ZERO,

@@ -7,6 +7,7 @@ use crate::base::process;
 use crate::engine::buildctl;
 use crate::invocation::BuildctlLine;
 use crate::model::engine::Engine;
+use crate::model::modes::Modes;
 use crate::model::outcome::Outcome;
 use crate::model::request::{Context, Request};
 use crate::model::settings::Settings;
@@ -36,10 +37,13 @@ pub async fn prepare(
     let images = facts::images(request)?;
     let surroundings = Surroundings { images, ..facts::surroundings(world, settings, folder).await };
     let engine = engine(world, line);
-    let facts = facts::of_image(world, request, settings, &source, &client, surroundings, engine);
-    let facts = world.unless_interrupted(facts).await?;
-    let plan = steps::plan(request, settings, &facts)?;
-    Ok(Prepared { facts, plan, source, client, buildctl: Some(line.clone()) })
+    // The folders are named in the line, which is run as it was given.
+    let settings = Settings { normalize_modes: Some(false), ..settings.clone() };
+    let facts = facts::of_image(world, request, &settings, &source, &client, surroundings, engine);
+    let (mut facts, contexts) = world.unless_interrupted(facts).await?;
+    facts.modes = Modes::untouched("the line of buildctl names its folders itself");
+    let plan = steps::plan(request, &settings, &facts)?;
+    Ok(Prepared { facts, plan, contexts, source, client, buildctl: Some(line.clone()) })
 }
 
 /// Asks who builds. A BuildKit that does not answer is no error here: buildctl's own words explain it better.

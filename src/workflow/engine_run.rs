@@ -17,6 +17,7 @@ use crate::model::event::Event;
 use crate::model::reference::Digest;
 use crate::plan::command::Build;
 use crate::workflow::display::Display;
+use crate::workflow::stand_in::StandIn;
 use crate::workflow::world::World;
 
 /// Messages of the client that are kept for judging a failure.
@@ -71,6 +72,8 @@ pub struct Runner<'a> {
     pub buildctl: Option<&'a BuildctlLine>,
     /// Standard input, where a build reads it.
     pub spooled: Option<&'a Path>,
+    /// What stands in for the folders that files come from.
+    pub stand_in: &'a StandIn,
     /// Standard output is the build's result.
     pub to_stdout: bool,
 }
@@ -88,10 +91,12 @@ impl Runner<'_> {
         };
         let (metadata, image_id) = (named("metadata-file", "metadata.json"), named("iidfile", "id"));
         let collect = Collect { metadata_file: Some(&metadata), iidfile: Some(&image_id) };
-        let command = match self.buildctl {
+        let build = &self.stand_in.applied(build);
+        let mut command = match self.buildctl {
             Some(line) => buildctl::build(self.engine, line, build, Some(&metadata)),
             None => command::build(self.engine, build, collect),
         };
+        command.environment.extend(self.stand_in.variables(self.engine));
         let command = match self.engine.frontend {
             Frontend::Buildx => Buildx::find(&self.world.environment).direct(command),
             Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl => command,

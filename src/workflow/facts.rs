@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::base::env::{self, Environment};
 use crate::dockerfile::{self, Dockerfile, Graph, Inputs};
 use crate::engine::probe::{self, Probe};
 use crate::model::engine::{Engine, Frontend};
+use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
 use crate::model::reference::{Reference, Repository};
@@ -21,10 +23,12 @@ use crate::plan::scope::{self, Chain, Scope};
 use crate::plan::steps::{self, Facts, Unnamed};
 use crate::registry::{Client, Options};
 use crate::workflow::builder::{self, Act};
+use crate::workflow::contexts::{self, Contexts};
 use crate::workflow::error::Error;
 use crate::workflow::exposure;
 use crate::workflow::lookup::{self, Look, Named};
 use crate::workflow::source::{Source, Text};
+use crate::workflow::stand_in;
 use crate::workflow::world::World;
 
 /// The registry client that these settings describe.
@@ -72,7 +76,7 @@ pub async fn gather(
     source: &Source,
     client: &Client,
     act: Act,
-) -> Result<Facts, Error> {
+) -> Result<(Facts, Arc<Contexts>), Error> {
     let folder = match &request.context {
         Context::Folder(folder) => folder.as_path(),
         Context::Remote(_) | Context::Stdin => world.folder.as_path(),
@@ -92,9 +96,9 @@ pub async fn gather(
         (auto, warnings) = (chosen.builder, chosen.warnings);
         Ok(chosen.engine)
     };
-    let facts = of_image(world, request, settings, source, client, surroundings, engine).await?;
+    let (facts, contexts) = of_image(world, request, settings, source, client, surroundings, engine).await?;
     warnings.splice(0..0, facts.warnings);
-    Ok(Facts { builder: auto, warnings, ..facts })
+    Ok((Facts { builder: auto, warnings, ..facts }, contexts))
 }
 
 /// The registries that a build will speak to: those of the cache and of the images.
@@ -114,7 +118,7 @@ pub async fn of_image(
     client: &Client,
     surroundings: Surroundings,
     engine: impl Future<Output = Result<Engine, Error>>,
-) -> Result<Facts, Error> {
+) -> Result<(Facts, Arc<Contexts>), Error> {
     let Surroundings { pipeline, scopes, may_write, images, mut warnings } = surroundings;
     let cache_repo =
         cache_repo(settings.cache_repo.as_ref(), &pipeline, &images).map_err(|none| none.to_string());
@@ -132,9 +136,18 @@ pub async fn of_image(
     let asks = asks_registry(request, settings);
     let asked_for = |chain: Vec<Named>| if asks { chain } else { Vec::new() };
     let chain = asked_for(caches(&cache_repo, &scopes, &keys));
+    let engine = async {
+        let engine = engine.await?;
+        let contexts = contexts(world, request, settings, &source.name, &engine, pipeline.is_ci()).await;
+        Ok::<_, Error>((engine, contexts))
+    };
     let (engine, mut candidates) =
         tokio::join!(engine, lookup::candidates(client, chain, &guessed, Look::Caches),);
-    let engine = engine?;
+    let (engine, contexts) = engine?;
+    let contexts = contexts.unwrap_or_else(|reason| {
+        warnings.push(stand_in::left_as_they_are(&reason));
+        Contexts { modes: Modes::untouched(reason), ..Contexts::default() }
+    });
     let platforms = if asked.is_empty() { vec![engine.platform.clone()] } else { asked };
     if platforms != guessed {
         keys = keys_for(&platforms);
@@ -150,7 +163,8 @@ pub async fn of_image(
         candidates = lookup::candidates(client, stages, &platforms, Look::Images).await;
     }
     let folder = nearest_folder(settings, &scopes, &keys);
-    Ok(Facts {
+    let modes = contexts.modes.clone();
+    let facts = Facts {
         pipeline,
         engine,
         builder: None,
@@ -164,8 +178,32 @@ pub async fn of_image(
         candidates,
         folder,
         exposed: exposure::exposed(request, settings, source, &world.folder),
+        modes,
         warnings,
-    })
+    };
+    Ok((facts, Arc::new(contexts)))
+}
+
+/// The folders that files come from, where their modes are to be those that git records.
+async fn contexts(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    dockerfile: &str,
+    engine: &Engine,
+    is_ci: bool,
+) -> Result<Contexts, String> {
+    let why = match contexts::wanted(request, settings, &world.environment, is_ci) {
+        Ok(why) => why,
+        Err(reason) => {
+            return Ok(Contexts { modes: Modes::untouched(reason), ..Contexts::default() });
+        }
+    };
+    let (request, dockerfile, engine) = (request.clone(), dockerfile.to_owned(), engine.clone());
+    let working = world.folder.clone();
+    // The disk answers while the registry is being asked.
+    let look = move || contexts::look(&request, &dockerfile, &engine, &working, &why);
+    tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// The images that the request names; each must be a reference.

@@ -103,6 +103,7 @@ impl Case {
         });
         let facts = Facts {
             builder: None,
+            modes: Modes::untouched("this is a table"),
             may_write: scope::may_write(&self.pipeline, self.settings.read_only),
             candidates: candidates.collect(),
             cache_repo: repo.map_err(|none| none.to_string()),
@@ -449,7 +450,7 @@ fn an_unknown_dockerfile_is_cached_as_a_whole() {
 fn the_plan_tells_of_the_surroundings_first() {
     let plan = Case::default().plan().expect("plan");
     let topics: Vec<_> = plan.decisions.iter().map(|decision| decision.topic).collect();
-    assert_eq!(topics, ["scope", "cache repo", "stages", "strategy", "write", "read"]);
-    assert_eq!(plan.decisions[2].choice, "stage-0, build, final");
+    assert_eq!(topics, ["scope", "cache repo", "modes", "stages", "strategy", "write", "read"]);
+    assert_eq!(plan.decisions[3].choice, "stage-0, build, final");
     assert!(plan.decisions.iter().all(|decision| !decision.reason.is_empty()));
 }

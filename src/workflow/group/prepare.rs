@@ -136,7 +136,8 @@ async fn one(
     let request = &member.request;
     let source = source::read(request, member.inline.as_deref().unwrap_or_default().as_bytes())?;
     let ready = std::future::ready(Ok(engine));
-    let facts = facts::of_image(world, request, &settings, &source, &client, surroundings, ready).await?;
+    let (facts, contexts) =
+        facts::of_image(world, request, &settings, &source, &client, surroundings, ready).await?;
     let mut plan = steps::plan(request, &settings, &facts)?;
     if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond.is_empty() {
         plan.keep = Keep::Nothing;
@@ -149,7 +150,8 @@ async fn one(
             ),
         });
     }
-    Ok(PreparedMember { prepared: Prepared { facts, plan, source, client, buildctl: None }, member })
+    let prepared = Prepared { facts, plan, contexts, source, client, buildctl: None };
+    Ok(PreparedMember { prepared, member })
 }
 
 /// Whether one bake can build all of a compose project here.

@@ -1,6 +1,7 @@
 //! The runs of the engine that build a group, and what follows them for each member.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::engine::bake;
 use crate::engine::buildx::Buildx;
 use crate::engine::docker::Docker;
 use crate::engine::progress::{Format, Steps};
+use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Traffic};
 use crate::model::pipeline::Provider;
 use crate::model::request::{Context, Flag, Request};
@@ -24,6 +26,7 @@ use crate::workflow::engine_run::{self, Built, Results, Runner};
 use crate::workflow::error::Error;
 use crate::workflow::group::define::Group;
 use crate::workflow::group::prepare::PreparedGroup;
+use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::tell;
 use crate::workflow::world::World;
 
@@ -51,6 +54,7 @@ pub async fn run(
     for (it, warnings) in prepared.members.iter_mut().zip(&mut warnings) {
         build::before(&mut it.prepared, &docker, &world.interrupts, warnings).await;
     }
+    let stand_ins = stand_ins(world, group, &mut prepared, &mut general).await;
     let preparation = begun.elapsed();
     let mut outcome = GroupOutcome {
         status: BuildStatus::Succeeded,
@@ -67,7 +71,7 @@ pub async fn run(
     let mut sections = sections(&prepared);
     let waves = prepared.waves();
     for members in &waves {
-        let way = Way { settings, group, docker: &docker, is_only: waves.len() == 1 };
+        let way = Way { settings, group, docker: &docker, stand_ins: &stand_ins, is_only: waves.len() == 1 };
         match engine_runs(world, way, members, &mut prepared, &mut sections, &mut general).await {
             Err(process::Error::Interrupted { signal }) => {
                 outcome.status = BuildStatus::Interrupted;
@@ -102,6 +106,7 @@ pub async fn run(
                 docker: &docker,
                 buildctl: None,
                 spooled: it.prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
+                stand_in: &stand_ins[index],
                 to_stdout: false,
             };
             let (request, prepared) = (&it.member.request, &it.prepared);
@@ -133,6 +138,8 @@ struct Way<'a> {
     settings: &'a Settings,
     group: &'a Group,
     docker: &'a Docker,
+    /// What stands in for the folders of every member.
+    stand_ins: &'a [StandIn],
     /// There is one run, which is the line as it was given.
     is_only: bool,
 }
@@ -205,12 +212,15 @@ async fn engine_runs(
         true => group.bake.clone(),
         false => group.bake.of(&prepared.names(members)),
     };
+    let nothing = StandIn::default();
     let mut pushes = 1;
     loop {
         let wave = prepared.wave(members);
-        let added = bake::added(&prepared.engine, &wave.overrides, folder.as_deref());
+        let overrides = [wave.overrides, folders(prepared, way.stand_ins)].concat();
+        let added = bake::added(&prepared.engine, &overrides, folder.as_deref());
         let for_us_alone = group.metadata_file.is_none();
-        let command = way.docker.applied(bake.run(&buildx, format, added, &metadata, for_us_alone));
+        let mut command = way.docker.applied(bake.run(&buildx, format, added, &metadata, for_us_alone));
+        command.environment.extend(variables(prepared, way.stand_ins));
         let mut display = Display::of(&shown(group), format, description.clone(), world);
         let (is_log, is_quiet) = (display.is_log(), matches!(display, Display::Quiet));
         if is_log {
@@ -222,6 +232,7 @@ async fn engine_runs(
             docker: way.docker,
             buildctl: None,
             spooled: None,
+            stand_in: &nothing,
             to_stdout: true,
         };
         let watched = runner.watch(&command, format, &mut display).await;
@@ -267,6 +278,41 @@ async fn engine_runs(
             return Ok(Whole { code, steps, errors, metadata, targets: wave.targets });
         }
     }
+}
+
+/// What the engine is given in the place of the members' folders, for each.
+async fn stand_ins(
+    world: &World,
+    group: &Group,
+    prepared: &mut PreparedGroup,
+    general: &mut Vec<String>,
+) -> Vec<StandIn> {
+    let contexts: Vec<_> = prepared.members.iter().map(|it| it.prepared.contexts.clone()).collect();
+    let made = match group.bake.address() {
+        // Its folders are there, not here.
+        Some(_) => Err("the definition is at an address".to_owned()),
+        // It would be asked for the right to read a shadow, not for that to read what the shadow is of.
+        None if group.is_to_check => Err("bake has to ask before it reads the folders".to_owned()),
+        None => stand_in::make(world, &contexts, general).await,
+    };
+    made.unwrap_or_else(|reason| {
+        let all = prepared.members.iter_mut().map(|it| &mut it.prepared.facts.modes);
+        all.filter(|modes| modes.normalized).for_each(|modes| *modes = Modes::untouched(reason.clone()));
+        vec![StandIn::default(); contexts.len()]
+    })
+}
+
+/// The members' folders, as overrides. A member that is built for another's sake reads the same ones.
+fn folders(prepared: &PreparedGroup, stand_ins: &[StandIn]) -> Vec<String> {
+    let all = prepared.members.iter().zip(stand_ins);
+    all.flat_map(|(it, stand_in)| stand_in.overrides(&it.member.name)).collect()
+}
+
+/// Variables that tell git where the contexts belong, where that is one place for all.
+fn variables(prepared: &PreparedGroup, stand_ins: &[StandIn]) -> Vec<(String, Option<OsString>)> {
+    let mut each = stand_ins.iter().map(|stand_in| stand_in.variables(&prepared.engine));
+    let first = each.next().unwrap_or_default();
+    if each.all(|other| other == first) { first } else { Vec::new() }
 }
 
 /// What the display needs to know of the line.
