@@ -25,6 +25,8 @@ mod flags;
 mod github_templates;
 mod gitlab_templates;
 mod init;
+mod ignore_oracle;
+mod modes;
 mod plan;
 mod plugin;
 mod readme;

@@ -27,7 +27,11 @@ fn plan(scene: &Scene, arguments: &[&str]) -> String {
     assert_eq!(scene.registry.tags(&scene.repository), before, "a plan wrote");
     assert_eq!(scene.test.temporary_files(), [""; 0], "a temporary file was left");
     let text = text.replace(&scene.registry.reference(&scene.repository), "registry/project");
-    text.replace(scene.project.folder().to_str().unwrap(), "<project>")
+    let text = text.replace(scene.project.folder().to_str().unwrap(), "<project>");
+    // The modes of the test's own files are those of whoever runs it.
+    let start = text.find("a CI job; ").unwrap() + "a CI job; ".len();
+    let end = start + text[start..].find(')').unwrap();
+    format!("{}<files>{}", &text[..start], &text[end..])
 }
 
 #[track_caller]
@@ -52,6 +56,8 @@ fn of_a_new_engine() {
                   (reads branch-main)
       cache repo  registry/project/cache
                   (below registry/project, which the CI system offers)
+      modes       those that git records
+                  (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
       strategy    registry
@@ -89,6 +95,8 @@ fn of_a_new_engine() {
                   (reads mr-12, then branch-main)
       cache repo  registry/project/cache
                   (below registry/project, which the CI system offers)
+      modes       those that git records
+                  (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
       strategy    registry
@@ -123,6 +131,8 @@ fn of_a_new_engine() {
                   (reads mr-12, then branch-main)
       cache repo  registry/project/cache
                   (below registry/project, which the CI system offers)
+      modes       those that git records
+                  (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
       strategy    inline
@@ -163,6 +173,8 @@ fn of_a_new_engine() {
                   (reads mr-13, then branch-main)
       cache repo  registry/project/cache
                   (below registry/project, which the CI system offers)
+      modes       those that git records
+                  (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
       strategy    registry
@@ -202,6 +214,8 @@ fn of_an_old_engine() {
                   (reads branch-main)
       cache repo  registry/project/cache
                   (below registry/project, which the CI system offers)
+      modes       those that git records
+                  (a CI job; <files>)
       stages      stage-0, final
                   (what the target needs, in the Dockerfile's order)
       strategy    inline
@@ -248,6 +262,8 @@ fn of_an_old_engine() {
                   (reads branch-main)
       cache repo  registry/project/cache
                   (below registry/project, which the CI system offers)
+      modes       those that git records
+                  (a CI job; <files>)
       stages      stage-0, final
                   (what the target needs, in the Dockerfile's order)
       strategy    classic
@@ -339,6 +355,8 @@ fn says_what_it_cannot_see() {
                   (reads branch-main)
       cache repo  none
                   (no cache repository is set, the CI system offers none, and no image is named by `-t`)
+      modes       as they are
+                  (this is no CI job; --normalize-modes=on takes git's)
       stages      unknown
                   (the Dockerfile is not known here: it is in an xz archive on standard input)
       strategy    local

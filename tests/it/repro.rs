@@ -66,6 +66,8 @@ fn a_persons_build_reads_what_the_job_kept() {
     let before = (digest(&cache), digest(&tag));
 
     engine.reset();
+    // Nor has a person the umask of the job.
+    project.set_modes("ug=rwX,o=rX");
     let mut test = TestEnv::new(&engine);
     test.set("CI_COMMIT_BRANCH", "somewhere-else");
     let given = format!("CI_REGISTRY_IMAGE={image}");

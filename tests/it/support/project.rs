@@ -71,6 +71,19 @@ impl Project {
         project
     }
 
+    /// A clone of another one, made under a umask.
+    #[track_caller]
+    pub fn checkout(origin: &Project, umask: &str) -> Project {
+        let project = Project { folder: tempfile::tempdir().unwrap() };
+        let script = r#"umask "$1" && git clone -q "$2" "$3" && git -C "$3" remote set-url origin "$4""#;
+        let folders = [origin, &project].map(|it| it.folder().to_str().unwrap());
+        let [origin, own] = folders;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh", umask, origin, own, "git@localhost:group/project.git"]);
+        let _ = run(shell.env("GIT_CONFIG_GLOBAL", "/dev/null")).ok();
+        project
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -81,6 +94,12 @@ impl Project {
         let path = self.folder().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
+    }
+
+    /// Runs `chmod -R` on the work tree.
+    #[track_caller]
+    pub fn set_modes(&self, modes: &str) {
+        let _ = run(Command::new("chmod").args(["-R", modes]).arg(self.folder())).ok();
     }
 
     /// Changes one source file and commits it.
@@ -104,7 +123,7 @@ impl Project {
     }
 
     #[track_caller]
-    fn git(&self, arguments: &[&str]) {
+    pub fn git(&self, arguments: &[&str]) {
         let mut command = Command::new("git");
         command.current_dir(self.folder()).args(arguments).env("GIT_CONFIG_GLOBAL", "/dev/null");
         for role in ["AUTHOR", "COMMITTER"] {
