@@ -47,7 +47,7 @@ impl Display {
     fn plain(format: Format, description: String) -> Self {
         match format {
             Format::RawJson => Display::Rendered(Box::new(Renderer::new(Some(description)))),
-            Format::Plain | Format::Classic => Display::Verbatim,
+            Format::Plain | Format::Classic | Format::Buildah => Display::Verbatim,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What engines say while they build: read into events, collected into steps, shown as the engine's own plain log.
 
+mod buildah;
 mod classic;
 #[cfg(test)]
 mod conformance;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::base::process::Stream;
-use crate::engine::progress::{classic::Classic, plain::Plain, rawjson::RawJson};
+use crate::engine::progress::{buildah::Buildah, classic::Classic, plain::Plain, rawjson::RawJson};
 use crate::model::event::Event;
 
 /// The longest line that is put together from parts; what is longer is read in pieces.
@@ -21,6 +21,8 @@ pub enum Format {
     Plain,
     /// The builder before BuildKit: `DOCKER_BUILDKIT=0`.
     Classic,
+    /// `buildah build` and `podman build`.
+    Buildah,
 }
 
 /// Reads one client's output.
@@ -36,6 +38,7 @@ enum Form {
     RawJson(RawJson),
     Plain(Plain),
     Classic(Classic),
+    Buildah(Buildah),
 }
 
 impl Reader {
@@ -45,6 +48,7 @@ impl Reader {
             Format::RawJson => Form::RawJson(RawJson::default()),
             Format::Plain => Form::Plain(Plain::default()),
             Format::Classic => Form::Classic(Classic::default()),
+            Format::Buildah => Form::Buildah(Buildah::default()),
         };
         Reader { form, partial: [Vec::new(), Vec::new()] }
     }
@@ -81,6 +85,7 @@ impl Reader {
             Form::RawJson(form) => events.extend(form.finish()),
             Form::Plain(_) => {}
             Form::Classic(form) => events.extend(form.finish(at)),
+            Form::Buildah(form) => events.extend(form.finish(at)),
         }
         events
     }
@@ -90,6 +95,7 @@ impl Reader {
             Form::RawJson(form) => form.line(line),
             Form::Plain(form) => form.line(line),
             Form::Classic(form) => form.line(stream, line, at),
+            Form::Buildah(form) => form.line(stream, line, at),
         }
     }
 }
@@ -123,11 +129,11 @@ mod tests {
             Just("#1 "), Just("#2 "), Just("[a 1/2] RUN x"), Just("DONE 0.1s"), Just("DONE -1s"), Just("CACHED"),
             Just("ERROR: "), Just("..."), Just("\n"), Just("\n\n"), Just("sha256:aa 1B / 2MB 0.1s done"),
             Just("0.5 text"), Just("{\"vertexes\":[{\"digest\":\"a\",\"started\":\"2026-11-23T06:19:39Z\"}]}\n"),
-            Just("{\n"), Just("}\n"), Just("Step 1/2 : FROM a\n"), Just(" ---> Using cache\n"), Just("\u{fffd}é"),
+            Just("{\n"), Just("}\n"), Just("Step 1/2 : FROM a\n"), Just("[1/2] STEP 1/2: FROM a\n"), Just("--> Using cache a\n"), Just(" ---> Using cache\n"), Just("\u{fffd}é"),
             Just("{\"statuses\":[{\"id\":\"x\",\"vertex\":\"a\",\"current\":-5,\"total\":9223372036854775807}]}\n"),
             Just("{\"logs\":[{\"vertex\":\"a\",\"data\":\"YQo=\",\"timestamp\":\"9999-12-31T23:59:59Z\"}]}\n"),
         ], 0..40)) {
-            for format in [Format::RawJson, Format::Plain, Format::Classic] {
+            for format in [Format::RawJson, Format::Plain, Format::Classic, Format::Buildah] {
                 let text = words.concat();
                 let (mut reader, mut steps) = (Reader::new(format), Steps::default());
                 let mut renderer = Renderer::new(None);
