@@ -127,6 +127,10 @@ variables! {
     BUILDKIT_PROGRESS = "form of the engine's log when `--progress` is absent or auto";
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";
     XDG_RUNTIME_DIR = "the user's folder until logout; podman keeps `containers/auth.json` in it";
+    XDG_CONFIG_HOME = "where podman and buildah look for `containers/auth.json` too";
+    CONTAINER_HOST = "the machine that builds for podman";
+    CONTAINER_CONNECTION = "the name of the machine that builds for podman";
+    CONTAINERS_REGISTRIES_CONF = "the file of podman and buildah that says how registries are reached";
 
     // Git.
     GIT_DIR = "where git keeps its state, for programs that ask it";

@@ -58,12 +58,20 @@ pub enum Command {
     /// the other. Any other subcommand is run by compose as it stands.
     #[command(after_help = COMPOSE_EXAMPLES)]
     Compose(ComposeArgs),
+    /// Build an image with buildah, with the arguments of `buildah`
+    ///
+    /// Takes the place of `buildah` before `build` and `bud`, and adds `--layers`, `--cache-from` and `--cache-to`: each
+    /// scope has a repository below the cache repo. Any other subcommand is run by buildah as it stands.
+    #[command(after_help = BUILDAH_EXAMPLES)]
+    Buildah(LineArgs),
+    /// Build an image with podman, with the arguments of `podman`: as `buildah` does it
+    Podman(LineArgs),
     /// Build with the arguments of `buildctl build`, on a BuildKit of your own
     ///
     /// A build of the Dockerfile frontend gets --import-cache and --export-cache of this branch, unless they are given;
     /// anything else is run by buildctl as it stands.
     #[command(after_help = BUILDCTL_EXAMPLES)]
-    Buildctl(BuildctlArgs),
+    Buildctl(LineArgs),
     /// Show what `build` would do and why, with the exact commands; runs nothing
     Plan(PlanArgs),
     /// Look at cache refs, and move them
@@ -192,23 +200,29 @@ const COMPOSE_EXAMPLES: &str = "Examples:
   layerlift compose --report report.json run --build --rm api ./test
 Settings of layerlift come first; what follows the first other word is compose's.";
 
+const BUILDAH_EXAMPLES: &str = "Examples:
+  layerlift buildah build -t $CI_REGISTRY_IMAGE:$CI_COMMIT_SHORT_SHA .
+  layerlift buildah --report report.json --storage-driver vfs bud --isolation chroot -t app .
+  layerlift podman --dry-run build --target prod -t app .
+Settings of layerlift come first; what follows the first other word is buildah's.";
+
 const BUILDCTL_EXAMPLES: &str = "Examples:
   layerlift buildctl build --frontend dockerfile.v0 --local context=. --local dockerfile=. \\
     --output type=image,name=ghcr.io/me/app,push=true
   layerlift buildctl --addr tcp://buildkitd:1234 build --frontend dockerfile.v0 --local context=.
 Settings of layerlift come first; what follows the first other word is buildctl's.";
 
-/// Arguments of `buildctl`.
+/// Arguments of `buildah`, `podman` and `buildctl`.
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
-pub struct BuildctlArgs {
+pub struct LineArgs {
     /// Show the plan instead of building
     #[arg(long, help_heading = "Settings of layerlift")]
     pub dry_run: bool,
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// Arguments of `buildctl`, global flags first
+    /// Arguments of the program, global flags first
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     pub line: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! `layerlift buildctl`: the line, the way, the exit code.
 
 use crate::base::process::Command;
-use crate::cli::app::BuildctlArgs;
+use crate::cli::app::LineArgs;
 use crate::cli::build::exit_code;
 use crate::cli::failure::Failure;
 use crate::cli::{group, plan};
@@ -11,7 +11,7 @@ use crate::workflow::group::define::Untouched;
 use crate::workflow::world::World;
 
 /// Runs it.
-pub async fn run(arguments: BuildctlArgs, world: &World) -> Result<u8, Failure> {
+pub async fn run(arguments: LineArgs, world: &World) -> Result<u8, Failure> {
     let original = || Command::new("buildctl", with_subcommand(&arguments.line));
     let line = match buildctl_line(&arguments.line) {
         Ok(line) => line,

@@ -17,8 +17,10 @@ use crate::workflow::world::World;
 
 /// Becomes the line's own program; returns where that is not possible.
 pub fn leave(world: &World, original: &Command, left: Left) -> Failure {
-    if let Left::Unknown(flag) = left {
-        say(world, original, &format!("`{flag}` is not known to layerlift"));
+    match left {
+        Left::NoBuild => {}
+        Left::Unknown(flag) => say(world, original, &format!("`{flag}` is not known to layerlift")),
+        Left::Because(reason) => say(world, original, &reason),
     }
     Failure::of_handover(&Handover::from(original).replace())
 }

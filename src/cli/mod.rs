@@ -3,6 +3,7 @@
 mod app;
 mod bake;
 mod build;
+mod buildah;
 mod buildctl;
 mod builder;
 mod cache;
@@ -31,6 +32,7 @@ use crate::base::printer::Printer;
 use crate::base::process;
 use crate::cli::app::{App, Command};
 use crate::cli::failure::Failure;
+use crate::engine::buildah::Tool;
 use crate::workflow::world::World;
 
 /// Runs the command line of this process and tells its exit code. The name that we were called by may say that we are a
@@ -95,6 +97,8 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Build(arguments) => build::run(arguments, &world).await,
             Command::Bake(arguments) => bake::run(arguments, &world).await,
             Command::Compose(arguments) => compose::run(arguments, &world).await,
+            Command::Buildah(arguments) => buildah::run(Tool::Buildah, arguments, &world).await,
+            Command::Podman(arguments) => buildah::run(Tool::Podman, arguments, &world).await,
             Command::Plan(arguments) => plan::run(arguments, &world).await,
             Command::Buildctl(arguments) => buildctl::run(arguments, &world).await,
             Command::Cache(command) => world.unless_interrupted(cache::run(command, &world)).await,

@@ -183,6 +183,7 @@ pub(super) fn engine_line(engine: &Engine) -> String {
     let store = match engine.store {
         Store::Containerd => "containerd store",
         Store::GraphDriver => "graph driver store",
+        Store::Containers => "containers store",
     };
     format!("{server}, {buildx}, builder `{}`, {store}, {}{remote}", engine.builder, engine.platform)
 }

@@ -35,14 +35,16 @@ pub fn build(engine: &Engine, build: &Build, collect: Collect<'_>) -> Command {
     }
     flags.extend(collected);
     match engine.frontend {
-        Frontend::Classic => {}
+        Frontend::Classic | Frontend::Buildah => {}
         _ if engine.has_raw_progress() => flags.push(Flag::text("progress", "rawjson")),
         _ => flags.push(Flag::text("progress", "plain")),
     }
     let mut words: Vec<String> = match engine.frontend {
         Frontend::Buildx => vec!["buildx".into(), "build".into()],
-        // buildctl's lines are made elsewhere (`buildctl`).
-        Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl => vec!["build".into()],
+        // The lines of buildctl and buildah are made elsewhere.
+        Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl | Frontend::Buildah => {
+            vec!["build".into()]
+        }
     };
     words.extend(arguments(&flags));
     words.push(match &build.context {
@@ -58,7 +60,7 @@ pub fn build(engine: &Engine, build: &Build, collect: Collect<'_>) -> Command {
         }
         Frontend::Buildx | Frontend::Buildctl => command,
         Frontend::BuildKit => command.with_variable("DOCKER_BUILDKIT", "1"),
-        Frontend::Classic => command.with_variable("DOCKER_BUILDKIT", "0"),
+        Frontend::Classic | Frontend::Buildah => command.with_variable("DOCKER_BUILDKIT", "0"),
     }
 }
 

@@ -51,25 +51,13 @@ impl Login {
         // Links to it stand in another folder.
         let own = std::path::absolute(own).unwrap_or_else(|_| own.to_owned());
         let folder = tempfile::Builder::new().prefix("layerlift-").tempdir()?;
-        let mut config = read_config(&own)?;
+        let mut config = read_config(&own.join("config.json"))?;
         // Where `docker build` is handed to layerlift, our own `docker build` must not be.
         if let Some(aliases) = config.get_mut("aliases").and_then(Value::as_object_mut) {
             aliases.retain(|name, value| name != "builder" || *value != json!("layerlift"));
         }
-        let auths = config.entry("auths").or_insert_with(|| json!({}));
-        if !auths.is_object() {
-            *auths = json!({});
-        }
-        for credential in credentials {
-            let pair = format!("{}:{}", credential.username, credential.secret.expose());
-            auths[&credential.registry] = json!({ "auth": STANDARD.encode(pair) });
-        }
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(folder.path().join("config.json"))?;
-        file.write_all(Value::Object(config).to_string().as_bytes())?;
+        add(&mut config, credentials);
+        write_private(&folder.path().join("config.json"), &config)?;
         if let Ok(entries) = std::fs::read_dir(&own) {
             for entry in entries.flatten().filter(|entry| entry.file_name() != "config.json") {
                 symlink(entry.path(), folder.path().join(entry.file_name()))?;
@@ -92,16 +80,35 @@ impl Login {
     }
 }
 
-fn read_config(folder: &Path) -> std::io::Result<Map<String, Value>> {
-    let path = folder.join("config.json");
-    match std::fs::metadata(&path) {
+/// Adds credentials to a configuration, in the place of those that it has for the same registries.
+pub(super) fn add(config: &mut Map<String, Value>, credentials: &[Credential]) {
+    let auths = config.entry("auths").or_insert_with(|| json!({}));
+    if !auths.is_object() {
+        *auths = json!({});
+    }
+    for credential in credentials {
+        let pair = format!("{}:{}", credential.username, credential.secret.expose());
+        auths[&credential.registry] = json!({ "auth": STANDARD.encode(pair) });
+    }
+}
+
+/// Writes a configuration that nobody else may read, into a folder of ours.
+pub(super) fn write_private(path: &Path, config: &Map<String, Value>) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    serde_json::to_writer(&mut file, config)?;
+    file.flush()
+}
+
+/// Reads a configuration; one that is not there, or is none, is empty.
+pub(super) fn read_config(path: &Path) -> std::io::Result<Map<String, Value>> {
+    match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
         Err(error) => return Err(error),
         Ok(metadata) if metadata.len() > LARGEST_CONFIG => return Ok(Map::new()),
         Ok(_) => {}
     }
     // The client itself complains about a configuration that is no JSON; there is nothing to keep of it here.
-    let parsed = serde_json::from_slice(&std::fs::read(&path)?);
+    let parsed = serde_json::from_slice(&std::fs::read(path)?);
     Ok(parsed.unwrap_or_default())
 }
 

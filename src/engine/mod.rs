@@ -1,6 +1,7 @@
 //! Running builders: what they can do, the commands that make them do it, and what they say meanwhile.
 
 pub mod bake;
+pub mod buildah;
 pub mod buildctl;
 pub mod builder;
 pub mod buildx;

@@ -5,7 +5,7 @@
 //! guessed.
 
 /// The flags that a tool knows, apart by blanks: the long name, `|` before its letter, `=` behind those that take a
-/// value. `file|f= quiet|q set=`
+/// value, `?` behind those that take one only where it is attached. `file|f= quiet|q pull? set=`
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table(pub &'static str);
 
@@ -85,15 +85,18 @@ struct Known {
     name: &'static str,
     letter: Option<&'static str>,
     has_value: bool,
+    /// It is no switch, although it may stand alone.
+    may_have_value: bool,
 }
 
 impl Table {
     fn find(self, wanted: impl Fn(&Known) -> bool) -> Option<Known> {
         let mut all = self.0.split_whitespace().map(|text| {
             let (text, has_value) = text.strip_suffix('=').map_or((text, false), |text| (text, true));
+            let (text, may_have_value) = text.strip_suffix('?').map_or((text, false), |text| (text, true));
             let (name, letter) =
                 text.split_once('|').map_or((text, None), |(name, letter)| (name, Some(letter)));
-            Known { name, letter, has_value }
+            Known { name, letter, has_value, may_have_value }
         });
         all.find(wanted)
     }
@@ -141,7 +144,7 @@ impl Known {
     fn given(&self, value: String, words: Vec<String>) -> Option<Flag> {
         const SWITCHES: [&str; 12] =
             ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
-        let fits = self.has_value || SWITCHES.contains(&value.as_str());
+        let fits = self.has_value || self.may_have_value || SWITCHES.contains(&value.as_str());
         fits.then_some(Flag { name: self.name, value, words })
     }
 }
@@ -180,7 +183,7 @@ impl Line {
 mod tests {
     use super::*;
 
-    const TABLE: Table = Table("host|H= debug|D addr= quiet|q set=");
+    const TABLE: Table = Table("host|H= debug|D addr= pull? quiet|q set=");
 
     /// Flags, other words, and the flags' words where they are not as given.
     fn shown(line: &Line) -> (String, String) {
@@ -205,6 +208,8 @@ mod tests {
             ("--debug=false build", "debug=false", "build"),
             ("-D=0 build", "debug=0", "build"),
             ("-q build -x --y", "quiet=true", "build -x --y"),
+            ("--pull build", "pull=true", "build"),
+            ("--pull=newer build", "pull=newer", "build"),
             ("- build", "", "- build"),
         ] {
             let line = leading(&words(line), TABLE, Style::Pflag).expect(line);

@@ -2,7 +2,8 @@
 //!
 //! `flags` reads any argument list by a table of flags. A file for each tool, with its tables, recognises what builds by
 //! the tool's global flags and subcommand; what follows is left to the subcommand of layerlift that takes its place. Lines
-//! of bake, buildctl and compose are also taken apart here. Questions (`--help`, `--print`, `--dry-run`) are no builds.
+//! of bake, buildah, buildctl and compose are also taken apart here. Questions (`--help`, `--print`, `--dry-run`) are no
+//! builds.
 
 mod bake;
 mod buildctl;
@@ -14,6 +15,7 @@ mod flags;
 pub use bake::{BakeLine, bake_line};
 pub use buildctl::{BuildctlLine, buildctl_line, with_subcommand};
 pub use compose::{BuildFlags, ComposeLine, ComposeVerb, compose_line};
+pub use containers::{BuildahLine, buildah_line};
 
 /// A build that was recognised in a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub enum Left {
     NoBuild,
     /// It may build, but holds this flag, which is not known or has no fitting value.
     Unknown(String),
+    /// It may build, but this, a sentence's fragment, speaks against helping it.
+    Because(String),
 }
 
 impl From<flags::Unknown> for Left {
@@ -100,7 +104,8 @@ impl Invocation {
             Tool::Compose { standalone: true, verb } => {
                 (words(&["compose", "--standalone"]), Some(verb.name()))
             }
-            Tool::Buildah(program) => (words(&[program]), Some("build")),
+            // podman has a flag `--config` of its own.
+            Tool::Buildah(program) => (words(&[program, "--"]), Some("build")),
             // Without globals the subcommand's own name says it all.
             Tool::Buildctl => (words(&["buildctl"]), (!self.globals.is_empty()).then_some("build")),
         };
@@ -131,8 +136,8 @@ mod tests {
             ("/usr/bin/docker buildx bake app", "bake app"),
             ("docker compose -p x build web", "compose -p x build web"),
             ("docker-compose up --build", "compose --standalone up --build"),
-            ("buildah --root /r bud .", "buildah --root /r build ."),
-            ("podman build .", "podman build ."),
+            ("buildah --root /r bud .", "buildah -- --root /r build ."),
+            ("podman build .", "podman -- build ."),
             ("buildctl build --frontend f", "buildctl --frontend f"),
             ("buildctl --addr a build --no-cache", "buildctl --addr a build --no-cache"),
         ] {

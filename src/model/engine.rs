@@ -52,6 +52,8 @@ pub enum Frontend {
     Buildx,
     /// `buildctl build`, on a BuildKit that somebody runs.
     Buildctl,
+    /// `buildah build` or `podman build`, which need no engine.
+    Buildah,
 }
 
 /// The kind of a buildx builder.
@@ -78,6 +80,8 @@ pub enum Store {
     Containerd,
     /// A graph driver such as overlay2.
     GraphDriver,
+    /// The store that buildah, podman and their kin share.
+    Containers,
 }
 
 /// Which form of a cache manifest the engine's BuildKit reads and every reader of the same generation understands.
@@ -98,7 +102,7 @@ pub struct Generation(pub u32);
 /// What was found out about the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Engine {
-    /// The version of the Docker client or of buildctl, where it had to be asked.
+    /// The version of the Docker client, where it had to be asked, or of buildctl, buildah or podman.
     pub client: Option<Version>,
     /// The engine's version; `None` where the builder needs no engine (a remote BuildKit).
     pub server: Option<Version>,
@@ -153,7 +157,7 @@ impl Engine {
         let client = match self.frontend {
             Frontend::Buildx => self.buildx,
             Frontend::Buildctl => self.client,
-            Frontend::Classic | Frontend::BuildKit => None,
+            Frontend::Classic | Frontend::BuildKit | Frontend::Buildah => None,
         };
         client >= Some(Version(0, 13, 0))
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::model::engine::Engine;
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
+use crate::model::settings::Strategy;
 
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -116,7 +117,8 @@ pub struct Outcome {
     pub scope: Option<String>,
     /// The strategy's name.
     pub strategy: String,
-    /// What the engine was given to read from: one ref or none; for the classic builder, stage images.
+    /// What the engine was given to read from: one ref or none; for the classic builder, stage images; for
+    /// buildah, repositories.
     pub cache_from: Vec<String>,
     /// Where the cache was to be written; `None` when nothing may be.
     pub cache_to: Option<String>,
@@ -148,6 +150,31 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Nothing has happened yet.
+    pub fn begun(pipeline: Pipeline, engine: Engine, strategy: Strategy, modes: Modes) -> Outcome {
+        Outcome {
+            status: BuildStatus::Failed,
+            exit_code: 0,
+            pipeline,
+            engine,
+            scope: None,
+            strategy: strategy.to_string(),
+            cache_from: Vec::new(),
+            cache_to: None,
+            candidates: Vec::new(),
+            stages: Vec::new(),
+            digest: None,
+            tags: Vec::new(),
+            modes,
+            traffic: Traffic::default(),
+            duration: Duration::ZERO,
+            preparation: Duration::ZERO,
+            cache_export: Duration::ZERO,
+            written: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Steps that ended so, over all stages.
     pub fn count(&self, status: StepStatus) -> usize {
         self.stages.iter().map(|stage| stage.count(status)).sum()

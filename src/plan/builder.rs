@@ -45,6 +45,7 @@ pub fn wanted(request: &Request, settings: &Settings, engine: &Engine) -> Wanted
             Frontend::BuildKit => {
                 Wanted::Impossible("--builder-auto needs buildx, which the Docker client does not have")
             }
+            Frontend::Buildah => Wanted::No("buildah needs no builder"),
             Frontend::Classic => Wanted::Impossible(
                 "--builder-auto makes no classic builder, and DOCKER_BUILDKIT=0 asks for it",
             ),

@@ -93,7 +93,7 @@ fn official_name(repository: &Repository) -> Option<&str> {
 }
 
 /// Why nothing can be pushed below an image in this registry.
-fn no_room_below(registry: &str) -> Option<&'static str> {
+pub(super) fn no_room_below(registry: &str) -> Option<&'static str> {
     match registry {
         // docker/hub-feedback#1404.
         "docker.io" => Some("Docker Hub's names have two parts"),

@@ -104,7 +104,7 @@ pub fn rewrite(
         Frontend::Buildx => outputs(request, engine, keep_image, &mut rewritten),
         Frontend::BuildKit | Frontend::Classic => without_buildx(request, engine, &mut rewritten)?,
         // What comes of it is said by its line alone.
-        Frontend::Buildctl => {}
+        Frontend::Buildctl | Frontend::Buildah => {}
     }
     let added = cache.from.iter().map(|value| Flag::text("cache-from", value));
     rewritten.build.flags.extend(added.chain(cache.to.iter().map(|value| Flag::text("cache-to", value))));
@@ -229,7 +229,7 @@ pub fn stage_build(
     flags.push(Flag::text("tag", image));
     flags.extend(cache_from.iter().map(|value| Flag::text("cache-from", value)));
     match engine.frontend {
-        Frontend::Classic | Frontend::Buildctl => {}
+        Frontend::Classic | Frontend::Buildctl | Frontend::Buildah => {}
         Frontend::BuildKit => flags.push(Flag::text("build-arg", "BUILDKIT_INLINE_CACHE=1")),
         Frontend::Buildx => {
             flags.push(Flag::text("cache-to", "type=inline"));

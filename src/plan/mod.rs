@@ -1,5 +1,6 @@
 //! PURE: what will be done, decided from facts. No I/O, no clock, no environment.
 
+pub mod buildah;
 pub mod builder;
 pub mod cache_repo;
 pub mod chain;

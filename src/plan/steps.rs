@@ -429,7 +429,7 @@ fn from_registry(engine: &Engine, settings: &Settings, reference: &Reference) ->
         Frontend::Buildx | Frontend::Buildctl => {
             format!("type=registry,ref={reference}{}", insecure(engine, settings, reference))
         }
-        Frontend::BuildKit | Frontend::Classic => reference.to_string(),
+        Frontend::BuildKit | Frontend::Classic | Frontend::Buildah => reference.to_string(),
     }
 }
 

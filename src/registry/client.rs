@@ -162,6 +162,11 @@ impl Client {
             .map_err(|_| Error::malformed(registry, "not the name of a host"))
     }
 
+    /// Whether a registry is spoken to over plain HTTP.
+    pub fn speaks_plainly(&self, registry: &str) -> bool {
+        self.base(registry).is_ok_and(|base| base.scheme() == "http")
+    }
+
     /// The transport for an address: the ordinary one, unless its host has certificates of its own.
     pub(super) fn transport(&self, url: &Url) -> Result<reqwest::Client, Error> {
         if url.scheme() == "http" {

@@ -29,30 +29,60 @@ struct Page {
 impl Client {
     /// All tags of a repository, in the registry's order. A repository that does not exist has none.
     pub async fn list_tags(&self, repository: &Repository) -> Result<Vec<String>, Error> {
-        let what = format!("tags of {repository}");
-        let base = self.base(repository.registry())?;
-        let first = base.join(&format!("v2/{}/tags/list?n={PAGE}", repository.path()));
-        let mut url = first.map_err(|_| Error::malformed(&what, "not a path of a registry"))?;
+        let mut url = self.first_page(repository, PAGE)?;
         let mut tags = Vec::new();
         for _ in 0..MOST_PAGES {
-            let mut request =
-                Request::new(Method::GET, &base, url.clone(), Access::pull(repository), what.clone());
-            request.keep = Some(LARGEST_PAGE);
-            let reply = match self.send(&request).await {
-                Err(error) if error.is_not_found() => return Ok(tags),
-                reply => reply?,
-            };
-            let page: Page = serde_json::from_slice(&reply.body).map_err(|error| {
-                Error::malformed(&what, format!("the answer is no list of tags: {error}"))
-            })?;
-            tags.extend(page.tags.unwrap_or_default());
-            let links = reply.response.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-            let Some(next) = links.filter_map(next_of).next() else { return Ok(tags) };
-            url = next_page(&url, &next)
-                .ok_or_else(|| Error::malformed(&what, "the registry names a next page elsewhere"))?;
+            let Some((page, next)) = self.page(repository, &url).await? else { return Ok(tags) };
+            tags.extend(page);
+            match next {
+                Some(next) => url = next,
+                None => return Ok(tags),
+            }
         }
-        Err(Error::malformed(&what, format!("more than {MOST_PAGES} pages")))
+        Err(Error::malformed(&what(repository), format!("more than {MOST_PAGES} pages")))
     }
+
+    /// Whether a repository has a tag at all.
+    pub async fn has_tags(&self, repository: &Repository) -> Result<bool, Error> {
+        let page = self.page(repository, &self.first_page(repository, "1")?).await?;
+        Ok(page.is_some_and(|(tags, _)| !tags.is_empty()))
+    }
+
+    fn first_page(&self, repository: &Repository, size: &str) -> Result<Url, Error> {
+        let base = self.base(repository.registry())?;
+        let first = base.join(&format!("v2/{}/tags/list?n={size}", repository.path()));
+        first.map_err(|_| Error::malformed(&what(repository), "not a path of a registry"))
+    }
+
+    /// The tags of one page, and the address of the next one. `None`: there is no such repository.
+    async fn page(
+        &self,
+        repository: &Repository,
+        url: &Url,
+    ) -> Result<Option<(Vec<String>, Option<Url>)>, Error> {
+        let what = what(repository);
+        let base = self.base(repository.registry())?;
+        let mut request =
+            Request::new(Method::GET, &base, url.clone(), Access::pull(repository), what.clone());
+        request.keep = Some(LARGEST_PAGE);
+        let reply = match self.send(&request).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            reply => reply?,
+        };
+        let page: Page = serde_json::from_slice(&reply.body)
+            .map_err(|error| Error::malformed(&what, format!("the answer is no list of tags: {error}")))?;
+        let links = reply.response.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        let next = links.filter_map(next_of).next().map(|next| {
+            next_page(url, &next)
+                .ok_or_else(|| Error::malformed(&what, "the registry names a next page elsewhere"))
+        });
+        Ok(Some((page.tags.unwrap_or_default(), next.transpose()?)))
+    }
+}
+
+/// What is asked for, in the words of an error.
+fn what(repository: &Repository) -> String {
+    format!("tags of {repository}")
 }
 
 /// The address of the page after this one: another one, of the same server.

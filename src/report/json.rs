@@ -108,7 +108,7 @@ struct PipelinePart<'a> {
 /// What built.
 #[derive(Debug, Serialize)]
 struct EnginePart<'a> {
-    /// Version of the Docker client; null where it was not asked.
+    /// Version of the Docker client, or of buildah or podman; null where it was not asked.
     client: Option<String>,
     /// Version of the engine; null where the builder needs none.
     server: Option<String>,
@@ -116,13 +116,13 @@ struct EnginePart<'a> {
     buildx: Option<String>,
     /// Version of BuildKit, where it is known.
     buildkit: Option<String>,
-    /// `classic`, `build-kit`, `buildx`.
+    /// `classic`, `build-kit`, `buildx`, `buildah`.
     frontend: Frontend,
     /// The builder's name.
     builder: &'a str,
     /// `docker`, `docker-container`, `kubernetes`, `remote`, or what buildx calls it.
     driver: &'a str,
-    /// `containerd`, `graph-driver`.
+    /// `containerd`, `graph-driver`, `containers`.
     store: Store,
     /// The builder's own platform: `linux/amd64`.
     platform: String,

@@ -11,7 +11,7 @@ use crate::engine::login::{Credential, Login};
 use crate::invocation::BuildctlLine;
 use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
-use crate::model::reference::{Digest, Reference};
+use crate::model::reference::{Digest, Reference, Repository};
 use crate::model::request::{Flag, Request};
 use crate::model::settings::Settings;
 use crate::plan::chain::Finding;
@@ -158,26 +158,14 @@ async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<Str
 
 /// The outcome before anything has run: what is known from the plan.
 pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
     Outcome {
-        status: BuildStatus::Failed,
-        exit_code: 0,
-        pipeline: prepared.facts.pipeline.clone(),
-        engine: prepared.facts.engine.clone(),
-        scope: prepared.facts.scopes.own.as_ref().map(ToString::to_string),
-        strategy: prepared.plan.strategy.to_string(),
-        cache_from: cache_from(&prepared.plan),
-        cache_to: cache_to(&prepared.plan.keep),
-        candidates: prepared.plan.chain.verdicts.clone(),
-        stages: Vec::new(),
-        digest: None,
+        scope: facts.scopes.own.as_ref().map(ToString::to_string),
+        cache_from: cache_from(plan),
+        cache_to: cache_to(&plan.keep),
+        candidates: plan.chain.verdicts.clone(),
         tags: request.tags(),
-        modes: prepared.facts.modes.clone(),
-        traffic: crate::model::outcome::Traffic::default(),
-        duration: Duration::ZERO,
-        preparation: Duration::ZERO,
-        cache_export: Duration::ZERO,
-        written: Vec::new(),
-        warnings: Vec::new(),
+        ..Outcome::begun(facts.pipeline.clone(), facts.engine.clone(), plan.strategy, facts.modes.clone())
     }
 }
 
@@ -211,15 +199,7 @@ pub(super) async fn finish(
 /// `DOCKER_AUTH_CONFIG`, which Docker clients before 28 do not read.
 pub(super) async fn login(world: &World, prepared: &Prepared, warnings: &mut Vec<String>) -> Option<Login> {
     let repository = &prepared.facts.cache_repo.as_ref().ok()?.repository;
-    let found = prepared.client.credential(repository).await.ok()??;
-    if !matches!(found.source, CredentialSource::CiJobToken | CredentialSource::DockerAuthConfig) {
-        return None;
-    }
-    let credential = Credential {
-        registry: repository.registry().to_owned(),
-        username: found.username,
-        secret: found.secret,
-    };
+    let credential = lent(&prepared.client, repository).await?;
     match Login::new(&world.environment, &[credential]) {
         Ok(login) => Some(login),
         Err(error) => {
@@ -227,6 +207,16 @@ pub(super) async fn login(world: &World, prepared: &Prepared, warnings: &mut Vec
             None
         }
     }
+}
+
+/// A credential that only layerlift knows, and lends to whoever builds: the CI job's token, or `DOCKER_AUTH_CONFIG`.
+pub(super) async fn lent(client: &Client, repository: &Repository) -> Option<Credential> {
+    let found = client.credential(repository).await.ok()??;
+    if !matches!(found.source, CredentialSource::CiJobToken | CredentialSource::DockerAuthConfig) {
+        return None;
+    }
+    let registry = repository.registry().to_owned();
+    Some(Credential { registry, username: found.username, secret: found.secret })
 }
 
 /// Writes the merged ref and pulls stage images, as planned.

@@ -54,6 +54,7 @@ pub struct Results {
 pub fn format(engine: &Engine) -> Format {
     match engine.frontend {
         Frontend::Classic => Format::Classic,
+        Frontend::Buildah => Format::Buildah,
         _ if engine.has_raw_progress() => Format::RawJson,
         _ => Format::Plain,
     }
@@ -99,7 +100,7 @@ impl Runner<'_> {
         command.environment.extend(self.stand_in.variables(self.engine));
         let command = match self.engine.frontend {
             Frontend::Buildx => Buildx::find(&self.world.environment).direct(command),
-            Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl => command,
+            Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl | Frontend::Buildah => command,
         };
         let command = self.docker.applied(command::with_input(command, build, self.spooled));
         let (code, steps, messages) = self.watch(&command, format(self.engine), display).await?;
@@ -110,51 +111,62 @@ impl Runner<'_> {
         Ok(Built { code, steps, errors, results })
     }
 
-    /// Runs a command that builds, shows it, and collects what it does: the exit code, the steps, the last messages.
+    /// Runs a command that builds, as [`watch`] does.
     pub(super) async fn watch(
         &self,
         command: &Command,
         format: Format,
         display: &mut Display,
     ) -> Result<(i32, Steps, Vec<String>), process::Error> {
-        let begun = Instant::now();
-        let mut reader = Reader::new(format);
-        let mut steps = Steps::default();
-        let mut messages: Vec<String> = Vec::new();
         // The classic builder logs to standard output; every other one only writes results there.
         let output = match (self.engine.frontend, self.to_stdout) {
             (Frontend::Classic, false) => Output::Lines,
             _ => Output::Inherited,
         };
-        let mut interrupts = self.world.interrupts.clone();
-        let printer = self.world.printer;
-        let mut take = |events: &[Event]| {
-            for event in events {
-                steps.push(event);
-                if let Event::Line { text } = event {
-                    if messages.len() == MOST_MESSAGES {
-                        messages.remove(0);
-                    }
-                    messages.push(text.clone());
-                }
-            }
-        };
-        let status = process::stream(command, output, &mut interrupts, |stream, line| {
-            let events = reader.push(stream, line, begun.elapsed());
-            take(&events);
-            display.show(printer, stream, line, &events, begun.elapsed());
-        })
-        .await;
-        let rest = reader.finish(begun.elapsed());
-        take(&rest);
-        display.show(printer, process::Stream::Stderr, b"", &rest, begun.elapsed());
-        let status = status?;
-        // A client that a signal ended has no code; shells report 128 and the signal's number.
-        let code = status
-            .code()
-            .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
-        Ok((code, steps, messages))
+        watch(self.world, command, format, output, display).await
     }
+}
+
+/// Runs a command that builds, shows it, and collects what it does: the exit code, the steps, the last messages.
+pub(super) async fn watch(
+    world: &World,
+    command: &Command,
+    format: Format,
+    output: Output,
+    display: &mut Display,
+) -> Result<(i32, Steps, Vec<String>), process::Error> {
+    let begun = Instant::now();
+    let mut reader = Reader::new(format);
+    let mut steps = Steps::default();
+    let mut messages: Vec<String> = Vec::new();
+    let mut interrupts = world.interrupts.clone();
+    let printer = world.printer;
+    let mut take = |events: &[Event]| {
+        for event in events {
+            steps.push(event);
+            if let Event::Line { text } = event {
+                if messages.len() == MOST_MESSAGES {
+                    messages.remove(0);
+                }
+                messages.push(text.clone());
+            }
+        }
+    };
+    let status = process::stream(command, output, &mut interrupts, |stream, line| {
+        let events = reader.push(stream, line, begun.elapsed());
+        take(&events);
+        display.show(printer, stream, line, &events, begun.elapsed());
+    })
+    .await;
+    let rest = reader.finish(begun.elapsed());
+    take(&rest);
+    display.show(printer, process::Stream::Stderr, b"", &rest, begun.elapsed());
+    let status = status?;
+    // A client that a signal ended has no code; shells report 128 and the signal's number.
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0));
+    Ok((code, steps, messages))
 }
 
 impl Results {

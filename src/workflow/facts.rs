@@ -229,8 +229,17 @@ fn platforms(request: &Request, world: &World, warnings: &mut Vec<String>) -> Ve
     platforms
 }
 
-fn this_machine() -> Platform {
+pub(super) fn this_machine() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
+}
+
+/// A path as it counts from the project's folder, where it is in there.
+pub(super) fn relative(path: &Path, project: Option<&Path>, working: &Path) -> String {
+    let whole = working.join(path);
+    let whole = whole.canonicalize().unwrap_or(whole);
+    let root = project.map(|root| root.canonicalize().unwrap_or_else(|_| root.to_path_buf()));
+    let inside = root.as_ref().and_then(|root| whole.strip_prefix(root).ok());
+    inside.unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// How this build's refs are named: apart from those of other images of the same project.
@@ -243,13 +252,7 @@ fn keys(
     member: Option<&str>,
     repo: Option<&CacheRepo>,
 ) -> Keys {
-    let relative = |path: &Path| -> String {
-        let whole = working.join(path);
-        let whole = whole.canonicalize().unwrap_or(whole);
-        let root = project.map(|root| root.canonicalize().unwrap_or_else(|_| root.to_path_buf()));
-        let inside = root.as_ref().and_then(|root| whole.strip_prefix(root).ok());
-        inside.unwrap_or(path).to_string_lossy().into_owned()
-    };
+    let relative = |path: &Path| relative(path, project, working);
     let (context, dockerfile) = match &request.context {
         Context::Folder(folder) if source.name == "-" => (relative(folder), "-".to_owned()),
         Context::Folder(folder) => (relative(folder), relative(Path::new(&source.name))),

@@ -1,6 +1,7 @@
 //! The spine: request, facts, plan, run, outcome, report.
 
 pub mod build;
+pub mod buildah;
 pub mod buildctl;
 pub mod builder;
 pub mod cache_move;

@@ -23,15 +23,20 @@ pub fn check(world: &World, settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes every report. What CI systems offer by themselves (step summary, outputs) is a warning when it fails; what was
-/// asked for is an error.
+/// Writes every report of a request's build, as [`of_build`] does.
 pub fn outcome(
     world: &World,
     request: &Request,
     settings: &Settings,
     outcome: &Outcome,
 ) -> Result<(), Error> {
-    if !request.is_on("quiet") && !request.is_question() {
+    of_build(world, request.is_on("quiet") || request.is_question(), settings, outcome)
+}
+
+/// Writes every report. What CI systems offer by themselves (step summary, outputs) is a warning when it fails; what was
+/// asked for is an error. `quiet`: the log is told nothing.
+pub fn of_build(world: &World, quiet: bool, settings: &Settings, outcome: &Outcome) -> Result<(), Error> {
+    if !quiet {
         let style = Style { color: world.printer.color, width: LOG_WIDTH };
         world.printer.message(&text::summary(outcome, style));
     }

@@ -5,9 +5,10 @@
 //! prints; then marks, each at most once for a step and in this order: `--> Cache pulled from remote <ref>`, `--> Using
 //! cache <image>`, `--> Pushing cache <ref>`, `--> <image>`. The last one is left out where an image id goes to a file.
 //!
-//! Marks do not say whose they are. A step that copies from a stage which is not built yet waits for it: the other
-//! stage's lines come between the step's own line and its marks. So open steps are kept on a stack, and a mark that the
-//! top one has had already, after its stage's last step, belongs to the one below.
+//! Marks do not say whose they are. A step that copies from a stage which is not built yet waits for it: other stages'
+//! lines come between the step's own line and its marks. So open steps are kept on a stack, and a mark that the top one
+//! has had already, after its stage's last step, belongs to the one below. With several that wait it may be another one's:
+//! the next line of a stage tells, since the marks right before it are those of the stage's step before.
 //!
 //! It tells no times: a step lasts from its line to its end. As with the classic builder, only the next number in order
 //! is taken for a step.
@@ -37,6 +38,8 @@ pub(super) struct Buildah {
     stages: BTreeMap<u32, Stage>,
     /// Steps under way; the top one is the last.
     open: Vec<Open>,
+    /// The stage that the marks since the last line of a step, or since the group of marks before, were taken for.
+    marked: Option<u32>,
     error: Option<String>,
 }
 
@@ -89,17 +92,18 @@ impl Buildah {
     }
 
     pub(super) fn finish(&mut self, at: Duration) -> Vec<Event> {
-        // A step that was marked came to its end; an error after that is not its own.
-        if let (Some(open), Some(error)) = (self.open.last_mut(), self.error.take())
-            && open.mark == Mark::Nothing
-        {
+        let is_marked = |open: &Open| open.mark > Mark::Nothing;
+        let Some(error) = self.error.take() else {
+            // All came to their ends: where steps are no layers, they are not marked.
+            return self.open.drain(..).map(|open| close(open, at)).collect();
+        };
+        let failed = self.open.pop_if(|open| !is_marked(open)).map(|mut open| {
             open.vertex.error = Some(error);
-            // Those below wait for it, and never ended.
-            let failed = self.open.pop();
-            self.open.clear();
-            return failed.map(|open| close(open, at)).into_iter().collect();
-        }
-        self.open.drain(..).filter(|open| open.mark != Mark::Nothing).map(|open| close(open, at)).collect()
+            close(open, at)
+        });
+        // A step that was marked came to its end; an error after that is not its own. The others wait, and never ended.
+        let ended = self.open.drain(..).filter(is_marked).map(|open| close(open, at));
+        ended.chain(failed).collect()
     }
 
     fn is_next(&self, step: &Step<'_>) -> bool {
@@ -112,6 +116,7 @@ impl Buildah {
     }
 
     fn begin(&mut self, step: &Step<'_>, at: Duration) -> Vec<Event> {
+        self.claim(step.stage);
         // The step before it in its stage is over, and so is another stage's last one that was marked. Anything else waits.
         let is_over = |open: &mut Open| open.stage == step.stage || open.is_last && open.mark > Mark::Nothing;
         let mut events: Vec<Event> = self.open.extract_if(.., is_over).map(|open| close(open, at)).collect();
@@ -148,8 +153,20 @@ impl Buildah {
         if let Some(open) = self.open.last_mut() {
             open.mark = open.mark.max(mark);
             open.vertex.cached |= mark == Mark::Hit;
+            self.marked = Some(open.stage);
         }
         events
+    }
+
+    /// Gives the marks right before a stage's line to the step before it in that stage, if it waits for some.
+    fn claim(&mut self, stage: u32) {
+        let Some(taken_for) = self.marked.take().filter(|taken_for| *taken_for != stage) else { return };
+        let waits = |open: &Open| open.stage == stage && open.mark == Mark::Nothing;
+        let Some(to) = self.open.iter().position(waits) else { return };
+        let Some(from) = self.open.iter_mut().find(|open| open.stage == taken_for) else { return };
+        let mark = std::mem::replace(&mut from.mark, Mark::Nothing);
+        let cached = std::mem::take(&mut from.vertex.cached);
+        (self.open[to].mark, self.open[to].vertex.cached) = (mark, cached);
     }
 }
 
@@ -254,6 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn steps_that_wait_for_the_same_stage_get_their_own_marks() {
+        insta::assert_snapshot!(told(sample!("waiting"), ""), @r#"
+        tools 2/2 cached RUN mkdir /tools && cat /proc/sys/kernel/random/uuid > /tools/stamp
+        build 2/5 cached WORKDIR /build
+        build 3/5 cached COPY --from=dependencies /dependencies /build/dependencies
+        build 4/5 cached COPY src/ /build/src/
+        build 5/5 cached RUN mkdir out && cat src/* > out/source.txt && cat /proc/sys/kernel/random/uuid > out/stamp
+        final 2/7 cached WORKDIR /app
+        final 3/7 cached COPY --from=tools /tools/stamp tools.stamp
+        final 4/7 cached COPY --from=dependencies /dependencies/stamp dependencies.stamp
+        final 5/7 cached COPY --from=build /build/out/ ./
+        final 6/7 cached COPY assets/ assets/
+        final 7/7 cached CMD ["cat", "/app/source.txt"]
+        dependencies 2/3 cached COPY dependencies.txt /dependencies/
+        dependencies 3/3 cached RUN cat /proc/sys/kernel/random/uuid > /dependencies/stamp
+        "#);
+    }
+
+    #[test]
     fn one_file_changed() {
         insta::assert_snapshot!(told(sample!("changed"), ""), @r#"
         tools 2/2 cached RUN mkdir /tools && cat /proc/sys/kernel/random/uuid > /tools/stamp
@@ -288,6 +324,17 @@ mod tests {
         insta::assert_snapshot!(told(text, ""), @r"
         tools 2/2 cached RUN x
         stage-1 2/2 cached COPY --from=tools /a /a
+        ");
+    }
+
+    #[test]
+    fn steps_that_are_no_layers_come_to_their_ends_too() {
+        let text = "[1/2] STEP 1/2: FROM a AS tools\n[1/2] STEP 2/2: RUN x\n[2/2] STEP 1/3: FROM b\n[2/2] STEP 2/3: ENV A=b\n\
+            [2/2] STEP 3/3: RUN y\n[2/2] COMMIT app\n--> c0e50378e44\n";
+        insta::assert_snapshot!(told(text, ""), @r"
+        tools 2/2 run RUN x
+        stage-1 2/3 run ENV A=b
+        stage-1 3/3 run RUN y
         ");
     }
 

@@ -54,7 +54,7 @@ impl TestEnv {
         self.set_path(&engine.path);
     }
 
-    fn set_path(&mut self, path: &str) {
+    pub(super) fn set_path(&mut self, path: &str) {
         let own = self.path("bin");
         self.set("PATH", &format!("{}:{path}", own.to_str().unwrap()));
     }

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod cli;
+pub mod containers;
 pub mod engine;
 pub mod gitlab;
 pub mod job;

@@ -1,0 +1,8 @@
+//! The way of a build by buildah or podman: request, facts, plan, run, outcome, report.
+
+mod lend;
+mod prepare;
+mod run;
+
+pub use prepare::{Prepared, prepare};
+pub use run::build;
