@@ -10,7 +10,9 @@ use crate::support::cli::TestEnv;
 use crate::support::engine::Kind;
 use crate::support::gitlab::{GitLab, Pipeline, repository};
 use crate::support::job::Event;
+use crate::support::project::Project;
 use crate::support::recipe::{project, stamps_of};
+use crate::support::registry::Registry;
 use crate::support::release::Release;
 use crate::support::scripts;
 
@@ -121,6 +123,54 @@ build:
 "
     );
     let _ = is_cached(&gitlab, &file, ":graph").kept("2376");
+}
+
+#[test]
+fn a_job_with_buildah_is_cached() {
+    let dockerfile = "\
+FROM busybox:latest AS build
+RUN mkdir /app && cat /proc/sys/kernel/random/uuid > /app/stamp
+FROM scratch
+COPY --from=build /app/ /app/
+";
+    let gitlab = GitLab::new(Project::with_dockerfile(dockerfile));
+    // Neither the public registry nor the project's speaks TLS here.
+    let shared = Registry::shared();
+    let mirror = format!("{}:{}", gitlab.host(), shared.address.rsplit(':').next().unwrap());
+    let table = |prefix: &str, location: &str| {
+        format!("[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{location}\"\ninsecure = true\n")
+    };
+    let own = &gitlab.registry.address;
+    let text = "unqualified-search-registries = [\"docker.io\"]\n";
+    let text = format!("{text}{}{}", table("docker.io", &mirror), table(own, own));
+    gitlab.project.write("registries.conf", &text);
+    let file = format!(
+        "{INCLUDE}
+build:
+  extends: .layerlift-buildah
+  variables:
+    LAYERLIFT_BUILDAH_IMAGE: buildah:debian
+    LAYERLIFT_TAG: buildah
+    CONTAINERS_REGISTRIES_CONF: $CI_PROJECT_DIR/registries.conf
+  before_script:
+    - !reference [.layerlift-buildah, before_script]
+    # Of all commands, this one must be told by a flag.
+    - printf %s \"$CI_REGISTRY_PASSWORD\" | buildah login -u $CI_REGISTRY_USER --password-stdin --tls-verify=false $CI_REGISTRY
+"
+    );
+    let stamp = || gitlab.registry.file(&format!("{}:buildah", gitlab.image), "app/stamp");
+    let cold = gitlab.run(&file).ok().said("Login Succeeded");
+    assert!(cold.dotenv.contains("LAYERLIFT_CACHE_HIT=false\n"), "{cold:?}");
+    let made = stamp();
+    let warm = gitlab.run(&file).ok();
+    assert!(warm.dotenv.contains("LAYERLIFT_CACHE_HIT=true\n"), "{warm:?}");
+    assert_eq!(stamp(), made);
+
+    let before = gitlab.registry.tags("group/project");
+    let fork = gitlab.variables(Event::Fork { number: 7, branch: "feature/x" });
+    let fork = gitlab.run_with(&file, &fork).ok();
+    let _ = fork.said("nothing will be pushed: the code comes from another project");
+    assert_eq!(gitlab.registry.tags("group/project"), before);
 }
 
 #[test]
