@@ -46,8 +46,7 @@ pub fn address(environment: &Environment) -> Option<&str> {
         return None;
     }
     let buildx = environment.get(env::BUILDX_CONFIG).map_or_else(|| folder.join("buildx"), PathBuf::from);
-    // buildx keeps the chosen builder's name in a file that `buildx use` makes (store, Current).
-    if buildx.join("current").exists() {
+    if chooses_builder(&buildx) {
         return None;
     }
     let host = environment.get(env::DOCKER_HOST);
@@ -55,6 +54,20 @@ pub fn address(environment: &Environment) -> Option<&str> {
         return None;
     }
     Some(host.unwrap_or(super::DEFAULT_ADDRESS))
+}
+
+/// Whether `buildx use` has named a builder (docker/buildx `store`, `Current`). Every build writes the file without a name.
+fn chooses_builder(folder: &std::path::Path) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Current {
+        name: String,
+    }
+    let is_named = match std::fs::read(folder.join("current")) {
+        Ok(text) => serde_json::from_slice::<Current>(&text).map_or(true, |current| !current.name.is_empty()),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    };
+    is_named || std::fs::read_dir(folder.join("defaults")).is_ok_and(|mut names| names.next().is_some())
 }
 
 /// Whether Docker's configuration names a context. One that cannot be read is left to the client.
@@ -175,8 +188,15 @@ mod tests {
         assert_eq!(address(&environment(&[])), None);
         std::fs::write(folder.path().join("config.json"), r#"{"currentContext":"default"}"#).expect("file");
         assert!(address(&environment(&[])).is_some());
-        std::fs::create_dir(folder.path().join("buildx")).expect("folder");
-        std::fs::write(folder.path().join("buildx/current"), "{}").expect("file");
+        std::fs::create_dir_all(folder.path().join("buildx/defaults")).expect("folder");
+        for (current, is_chosen) in
+            [(r#"{"Key":"unix:///run/x","Name":""}"#, false), (r#"{"Name":"farm"}"#, true), ("{", true)]
+        {
+            std::fs::write(folder.path().join("buildx/current"), current).expect("file");
+            assert_eq!(address(&environment(&[])).is_none(), is_chosen, "{current}");
+        }
+        std::fs::remove_file(folder.path().join("buildx/current")).expect("file");
+        std::fs::write(folder.path().join("buildx/defaults/0a"), "farm").expect("file");
         assert_eq!(address(&environment(&[])), None);
     }
 }
