@@ -1,9 +1,14 @@
-//! PURE: the files that define CI jobs (GitLab) -> jobs with their scripts and variables.
+//! PURE: the files that define CI jobs (GitLab, GitHub, CircleCI) -> jobs with their scripts and variables.
 //!
 //! Files come through a closure, and what is known of the pipeline as values. What is not known is no error: it stays in
 //! the text as an [unknown](unknown::unknown) of that name, for whoever needs it to ask for.
 
+pub mod circleci;
+pub mod github;
 pub mod gitlab;
+pub mod inputs;
+#[cfg(test)]
+mod samples;
 pub mod shell;
 pub mod unknown;
 
@@ -13,6 +18,12 @@ use crate::base::yaml::{self, Node};
 
 /// The most jobs that are made of one file by a matrix.
 const MOST_INSTANCES: usize = 256;
+/// The most jobs that the files of a provider come to, matrices and calls counted.
+const MOST_JOBS: usize = 2000;
+/// The most steps of a job that are looked at, those of actions and commands counted: they can call each other.
+const MOST_STEPS: usize = 1000;
+/// The most that the texts of all jobs come to, in bytes.
+const MOST_TEXT: usize = 64 << 20;
 /// The most files that one reading asks for; GitLab includes at most 150.
 const MOST_FILES: usize = 150;
 /// The longest text that variables in variables may make: they can double with each.
@@ -23,6 +34,10 @@ const LONGEST_VALUE: usize = 1 << 20;
 pub enum Provider {
     /// `.gitlab-ci.yml`.
     GitLab,
+    /// `.github/workflows/*.yml`.
+    GitHub,
+    /// `.circleci/config.yml`.
+    CircleCi,
 }
 
 impl Provider {
@@ -30,6 +45,8 @@ impl Provider {
     pub fn name(self) -> &'static str {
         match self {
             Provider::GitLab => "gitlab",
+            Provider::GitHub => "github",
+            Provider::CircleCi => "circleci",
         }
     }
 }
@@ -60,10 +77,47 @@ pub struct Job {
 /// One step of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// Its name, for what it puts out: `steps.NAME.outputs.x`.
+    pub id: Option<String>,
+    /// The file that it stands in, counted from the checkout; empty: the job's.
+    pub file: String,
+    /// Its text there, by which its line is found: that of its script, or what it calls.
+    pub source: String,
     /// Its folder, counted from the checkout; `None`: where the step before it ended.
     pub folder: Option<String>,
+    /// Variables of its own.
+    pub environment: Vec<(String, String)>,
+    /// Whether CI runs it is not known.
+    pub conditional: bool,
     /// What it does.
     pub action: Action,
+}
+
+impl Step {
+    /// A step of the job's own file that is always run.
+    fn new(source: &str, action: Action) -> Self {
+        let (id, file, source) = (None, String::new(), source.to_owned());
+        Step { id, file, source, folder: None, environment: Vec::new(), conditional: false, action }
+    }
+}
+
+impl Step {
+    /// A step with a script.
+    #[cfg(test)]
+    pub(crate) fn script(text: &str) -> Self {
+        Step::new(text, Action::Script { text: text.to_owned(), fresh: true })
+    }
+
+    /// Bytes of its texts.
+    fn length(&self) -> usize {
+        let environment: usize = self.environment.iter().map(|(_, value)| value.len()).sum();
+        let action = match &self.action {
+            Action::Script { text, .. } => text.len(),
+            Action::Build { inputs, .. } => inputs.values().map(String::len).sum(),
+            Action::Foreign { .. } => 0,
+        };
+        environment + action + self.source.len()
+    }
 }
 
 /// What a step does.
@@ -75,6 +129,13 @@ pub enum Action {
         text: String,
         /// It begins in the checkout, with the job's variables.
         fresh: bool,
+    },
+    /// An action that builds images.
+    Build {
+        /// Who reads the inputs.
+        builder: inputs::Builder,
+        /// By their names.
+        inputs: BTreeMap<String, String>,
     },
     /// It builds an image in a way that cannot be reproduced: what it is, and why not.
     Foreign {
@@ -122,6 +183,27 @@ impl Error {
     }
 }
 
+/// The jobs of a provider, of which there are only so many.
+#[derive(Debug, Default)]
+struct Jobs {
+    all: Vec<Job>,
+    /// Bytes of their texts.
+    text: usize,
+}
+
+impl Jobs {
+    fn push(&mut self, job: Job) -> Result<(), Error> {
+        self.text += job.steps.iter().map(Step::length).sum::<usize>();
+        self.text += job.variables.iter().map(|(_, value)| value.len()).sum::<usize>();
+        if self.all.len() >= MOST_JOBS || self.text > MOST_TEXT {
+            let message = format!("more than {MOST_JOBS} jobs, or than {MOST_TEXT} bytes of them");
+            return Err(Error::meaning(&job.file, job.line, message));
+        }
+        self.all.push(job);
+        Ok(())
+    }
+}
+
 /// Gives the text of a file, counted from the checkout; `None`: there is none.
 pub type Load<'a> = dyn Fn(&str) -> Result<Option<String>, String> + 'a;
 
@@ -144,6 +226,16 @@ impl Files {
             yaml::documents(&text).map_err(|error| Error::Yaml { file: file.to_owned(), error })?;
         self.0.insert(file.to_owned(), text);
         Ok(documents)
+    }
+
+    /// The line of an item of a list: `- key`, `- key:`.
+    fn line_of_item(&self, file: &str, key: &str) -> usize {
+        let is = |line: &str| {
+            let item = line.trim().strip_prefix("- ").and_then(|item| item.trim().strip_prefix(key));
+            item.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        let text = self.0.get(file).map_or("", String::as_str);
+        text.lines().position(is).map_or(0, |index| index + 1)
     }
 
     /// The line of a key with that indentation, `within` a key of the first column (empty: anywhere).
@@ -197,6 +289,8 @@ mod tests {
         assert_eq!(files.line_of("f", "", "build"), 6);
         assert_eq!(files.line_of("f", "", "my job"), 8);
         assert_eq!(files.line_of("f", "", "none"), 0);
+        let files = Files([("f".to_owned(), "w:\n  - a/b:\n      x: 1\n  - c: {}\n".to_owned())].into());
+        assert_eq!(["a/b", "c", "d"].map(|key| files.line_of_item("f", key)), [2, 4, 0]);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 /// Private-use characters, which no file of ours holds: [`without_marks`] takes them out of what is read.
-const OPEN: char = '\u{f000}';
-const CLOSE: char = '\u{f001}';
+pub(super) const OPEN: char = '\u{f000}';
+/// Ends a mark.
+pub(super) const CLOSE: char = '\u{f001}';
 
 /// The text that stands for an unknown value of that name.
 pub fn unknown(name: &str) -> String {
@@ -36,15 +37,29 @@ pub fn resolve(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     resolved
 }
 
-/// The text for people: `$NAME`, `${{ github.actor }}`, `$(date)`.
+/// A text in which only what is known was changed.
+pub(super) fn outside_of_marks(text: &str, change: &dyn Fn(&str) -> String) -> String {
+    let mut parts = text.split(OPEN);
+    let mut changed = change(parts.next().unwrap_or_default());
+    for part in parts {
+        let Some((name, rest)) = part.split_once(CLOSE) else { continue };
+        changed += &unknown(name);
+        changed += &change(rest);
+    }
+    changed
+}
+
+/// The text for people: `$NAME`, `${{ github.actor }}`, `<< pipeline.id >>`, `$(date)`.
 pub fn shown(text: &str) -> String {
     resolve(text, &|name| {
         Some(if name.starts_with(['$', '`']) {
             name.to_owned()
-        } else if name.contains('.') {
-            format!("${{{{ {name} }}}}")
-        } else {
+        } else if name.starts_with("pipeline.") {
+            format!("<< {name} >>")
+        } else if name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_') {
             format!("${name}")
+        } else {
+            format!("${{{{ {name} }}}}")
         })
     })
 }

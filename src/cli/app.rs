@@ -86,8 +86,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// List the CI jobs that build images, or run one job's builds here, reading the caches that CI would read
     ///
-    /// Reads `.gitlab-ci.yml` of the checkout. Nothing is pushed and no cache is written; the image is loaded into the
-    /// engine. Exits with 78 when a build uses what only CI knows, else with the first failure of a build.
+    /// Reads `.gitlab-ci.yml`, `.github/workflows` and `.circleci/config.yml` of the checkout. Nothing is pushed and no
+    /// cache is written; the image is loaded into the engine. Exits with 78 when a build uses what only CI knows, else with the first failure of a build.
     Repro(ReproArgs),
     /// Write the CI job for the repository: its Dockerfiles, compose file or bake file, with layerlift
     ///
@@ -395,10 +395,13 @@ pub struct ReproArgs {
     /// Read the caches of this branch [default: the one that is checked out]
     #[arg(long = "ref", value_name = "BRANCH")]
     pub reference: Option<String>,
-    /// Read the caches of this merge request
-    #[arg(long, value_name = "NUMBER")]
+    /// Read the caches of this merge request of GitLab
+    #[arg(long, value_name = "NUMBER", conflicts_with = "pr")]
     pub mr: Option<u64>,
-    /// The branch that the merge request goes to [default: the default branch]
+    /// Read the caches of this pull request of GitHub
+    #[arg(long, value_name = "NUMBER")]
+    pub pr: Option<u64>,
+    /// The branch that the request goes to [default: the default branch]
     #[arg(long, value_name = "BRANCH")]
     pub target_branch: Option<String>,
     /// The project's default branch [default: what `origin` calls so]

@@ -5,13 +5,13 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::ciconfig::unknown;
+use crate::ciconfig::{Job, Provider, unknown};
 use crate::cli::app::{Format, ReproArgs};
 use crate::cli::failure::{ExitCode, Failure};
 use crate::report::line::strip;
 use crate::workflow::repro::builds::Build;
 use crate::workflow::repro::outside::outside;
-use crate::workflow::repro::surroundings::{Surroundings, Wanted};
+use crate::workflow::repro::surroundings::{Change, Surroundings, Wanted};
 use crate::workflow::repro::{self, JobBuilds};
 use crate::workflow::world::World;
 
@@ -26,7 +26,10 @@ const SECRET: [&str; 6] = ["TOKEN", "PASSWORD", "SECRET", "KEY", "CREDENTIAL", "
 pub async fn run(arguments: ReproArgs, world: &World) -> Result<u8, Failure> {
     let wanted = Wanted {
         branch: arguments.reference.clone(),
-        merge_request: arguments.mr,
+        change: match (arguments.mr, arguments.pr) {
+            (Some(number), _) => Some(Change::MergeRequest(number)),
+            (None, number) => number.map(Change::PullRequest),
+        },
         target_branch: arguments.target_branch.clone(),
         default_branch: arguments.default_branch.clone(),
         given: given(&arguments, world)?,
@@ -36,11 +39,16 @@ pub async fn run(arguments: ReproArgs, world: &World) -> Result<u8, Failure> {
         Failure::new(ExitCode::NO_INPUT, "this is no git checkout")
             .with_hint("run it in a working copy of the project")
     })?;
-    let found = repro::find(&surroundings).map_err(|error| Failure::from_error(ExitCode::CONFIG, &error))?;
+    let repro::Found { jobs: found, errors } = repro::find(&surroundings);
+    if let Some(error) = errors.first().filter(|_| found.is_empty()) {
+        return Err(Failure::from_error(ExitCode::CONFIG, error));
+    }
+    errors.iter().for_each(|error| world.printer.warning(&error.to_string()));
     if found.is_empty() {
         let message = format!("no job that builds an image was found in {}", surroundings.root.display());
-        return Err(Failure::new(ExitCode::NO_INPUT, message)
-            .with_hint("it looks for `.gitlab-ci.yml` in the checkout's topmost folder"));
+        return Err(Failure::new(ExitCode::NO_INPUT, message).with_hint(
+            "it looks for `.gitlab-ci.yml`, `.github/workflows` and `.circleci/config.yml` in the checkout",
+        ));
     }
     let Some(name) = &arguments.job else {
         world.printer.data(&match arguments.format {
@@ -87,14 +95,19 @@ fn given(arguments: &ReproArgs, world: &World) -> Result<BTreeMap<String, String
     Ok(given)
 }
 
-/// The job of that name, or the only one of that key.
+/// The job of that name, or the only one of that key. `FILE:NAME` tells jobs of several files apart.
 fn choose<'a>(found: &'a [JobBuilds], name: &str) -> Result<&'a JobBuilds, Failure> {
-    if let Some(exact) = found.iter().find(|it| it.job.name == name) {
-        return Ok(exact);
-    }
-    let fits: Vec<&JobBuilds> = found.iter().filter(|it| it.job.key == name).collect();
+    let of = |job: &dyn Fn(&Job) -> bool| found.iter().filter(|it| job(&it.job)).collect::<Vec<_>>();
+    let exact =
+        of(&|job| job.name == name || name.strip_prefix(&job.file) == Some(&format!(":{}", job.name)));
+    let fits = if exact.is_empty() { of(&|job| job.key == name) } else { exact };
     let names = |jobs: &[&JobBuilds]| {
-        jobs.iter().map(|it| format!("`{}`", it.job.name)).collect::<Vec<_>>().join(", ")
+        let is_shared = |job: &Job| found.iter().any(|it| it.job.name == job.name && it.job.file != job.file);
+        let name = |job: &Job| match is_shared(job) {
+            true => format!("`{}:{}`", job.file, job.name),
+            false => format!("`{}`", job.name),
+        };
+        jobs.iter().map(|it| name(&it.job)).collect::<Vec<_>>().join(", ")
     };
     match fits.as_slice() {
         [one] => Ok(one),
@@ -170,6 +183,16 @@ async fn reproduce(
     world: &World,
 ) -> Result<u8, Failure> {
     let JobBuilds { job, builds, notes } = chosen;
+    let fits = match surroundings.change {
+        None => true,
+        Some(Change::MergeRequest(_)) => job.provider == Provider::GitLab,
+        Some(Change::PullRequest(_)) => job.provider != Provider::GitLab,
+    };
+    if !fits {
+        let message = format!("job `{}` of {} has no such pipelines", job.name, job.file);
+        return Err(Failure::new(ExitCode::USAGE, message)
+            .with_hint("--mr is for GitLab's merge requests, --pr for GitHub's pull requests"));
+    }
     let left_out = job.left_out.iter().map(|why| format!("not in this pipeline: {why}"));
     left_out
         .chain(notes.iter().cloned())
@@ -202,6 +225,8 @@ async fn reproduce(
         return Err(Failure::new(ExitCode::ENGINE, message)
             .with_hint("a job that calls `docker build` or `layerlift build` can be"));
     }
+    let event = repro::event_file(job, surroundings)
+        .map_err(|error| Failure::from_error(ExitCode::CANNOT_WRITE, &error))?;
     let program = std::env::current_exe().map_err(|error| Failure::from_error(ExitCode::INTERNAL, &error))?;
     let secrets: Vec<&str> = builds
         .iter()
@@ -220,7 +245,8 @@ async fn reproduce(
                 continue;
             }
         };
-        let command = repro::command(world, build, line, &program.to_string_lossy(), &surroundings.root);
+        let program = program.to_string_lossy();
+        let command = repro::command(world, build, line, &program, &surroundings.root, event.as_deref());
         let folder = if build.folder.is_empty() { String::new() } else { format!("cd {} && ", build.folder) };
         let mut plain = command.clone();
         plain.program = "layerlift".to_owned();

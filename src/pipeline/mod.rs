@@ -13,4 +13,4 @@ mod other;
 
 pub use detect::{Detected, detect};
 pub use file::Error;
-pub use git::{Checkout, read as checkout};
+pub use git::{Checkout, Origin, read as checkout};

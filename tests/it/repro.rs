@@ -135,7 +135,7 @@ fn what_a_bake_file_pushes_stays_here() {
     project.write("docker-bake.json", &definition.to_string());
     let test = TestEnv::new(&engine);
     let shown = test.run(project.folder(), &["repro", "baked", "--show"]).ok();
-    let line = "layerlift bake '--set=*.output=type=docker' '--set=*.cache-to=' --allow network.host app";
+    let line = "layerlift bake '--set=*.output=type=docker' '--set=*.cache-to=' '--set=*.platform=local' --allow network.host app";
     assert_eq!(shown.text(), line, "{}", shown.all());
     let built = test.run(project.folder(), &["repro", "baked"]).ok();
     assert_eq!(

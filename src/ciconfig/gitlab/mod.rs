@@ -143,9 +143,10 @@ fn matrix(job: &Node) -> Option<Vec<Vec<(String, String)>>> {
 fn steps(job: &Node) -> Vec<Step> {
     let step = |keys: &[&str], fresh: bool| {
         let lines: Vec<String> = keys.iter().filter_map(|key| job.get(key)).flat_map(lines).collect();
+        let text = lines.join("\n");
         (!lines.is_empty()).then(|| Step {
             folder: fresh.then(String::new),
-            action: Action::Script { text: lines.join("\n"), fresh },
+            ..Step::new(&text, Action::Script { text: text.clone(), fresh })
         })
     };
     let image =
@@ -157,7 +158,7 @@ fn steps(job: &Node) -> Vec<Step> {
     if let Some(tool) = foreign {
         let reason = format!("it runs in {image}: {tool} builds, not the engine");
         let action = Action::Foreign { what: tool.to_owned(), reason };
-        return vec![Step { folder: None, action }];
+        return vec![Step::new("", action)];
     }
     step(&["before_script", "script"], false).into_iter().chain(step(&["after_script"], true)).collect()
 }

@@ -1,7 +1,7 @@
 //! Whole files, and what the jobs in them come to.
 
 use super::*;
-use crate::ciconfig::unknown::shown;
+use crate::ciconfig::samples;
 
 const ROOT: &str = include_str!("../../../tests/it/ciconfig/gitlab/.gitlab-ci.yml");
 const BUILD: &str = include_str!("../../../tests/it/ciconfig/gitlab/ci/build.yml");
@@ -16,28 +16,6 @@ fn read(files: &[(&str, &str)], known: &[(&str, &str)], given: &[(&str, &str)]) 
     jobs(&load, &values(known), &values(given))
 }
 
-/// Jobs as text: place, variables, scripts, notes.
-fn text(jobs: &[Job]) -> String {
-    let mut text = String::new();
-    for job in jobs {
-        text += &format!("{} ({}:{})\n", job.name, job.file, job.line);
-        for (name, value) in &job.variables {
-            text += &format!("  {name}={}\n", shown(value));
-        }
-        for step in &job.steps {
-            match &step.action {
-                Action::Script { text: script, fresh } => {
-                    text += if *fresh { "  after:\n" } else { "" };
-                    script.lines().for_each(|line| text += &format!("  $ {line}\n"));
-                }
-                other => text += &format!("  {other:?}\n"),
-            }
-        }
-        job.notes.iter().chain(&job.left_out).for_each(|note| text += &format!("  # {note}\n"));
-    }
-    text
-}
-
 /// Variables and scripts are those that `gitlab-ci-local --preview` (4.61.0) shows for these files, without the `project:`,
 /// which it would fetch; what the rules add is not in a preview.
 #[test]
@@ -49,7 +27,7 @@ fn a_project_with_everything() {
         ("CI_REGISTRY_IMAGE", "r.example.com/shop"),
     ];
     let jobs = read(&files, &known, &[]).unwrap();
-    insta::assert_snapshot!(text(&jobs), @r#"
+    insta::assert_snapshot!(samples::text(&jobs), @r#"
     test (.gitlab-ci.yml:27)
       PYTHON=3.12
       $ pytest

@@ -1,5 +1,7 @@
 //! Script text -> words and operators (POSIX, "Shell Command Language", 2.2 to 2.4 and 2.6, and bash's `${x:0:7}`).
 
+use crate::ciconfig::unknown;
+
 /// A part of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -187,6 +189,11 @@ impl Lexer {
                     }
                 }
                 '$' | '`' => pieces.push(self.expansion(false)),
+                // One value, whatever stands in its name.
+                unknown::OPEN => {
+                    let text = self.mark();
+                    pieces.push(Piece::Text { text, quoted: true });
+                }
                 '~' if pieces.is_empty()
                     && matches!(self.characters.get(self.at + 1), None | Some('/' | ' ')) =>
                 {
@@ -226,10 +233,23 @@ impl Lexer {
                     pieces.push(Piece::Text { text: std::mem::take(&mut text), quoted: true });
                     pieces.push(self.expansion(true));
                 }
+                Some(unknown::OPEN) => text += &self.mark(),
                 Some(_) => text.extend(self.take()),
             }
         }
         pieces.push(Piece::Text { text, quoted: true });
+    }
+
+    /// The mark of something unknown, whole.
+    fn mark(&mut self) -> String {
+        let mut mark = String::new();
+        while let Some(character) = self.take() {
+            mark.push(character);
+            if character == unknown::CLOSE {
+                break;
+            }
+        }
+        mark
     }
 
     /// `$...` or a backtick.

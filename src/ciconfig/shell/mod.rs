@@ -5,4 +5,4 @@ mod expand;
 mod lex;
 mod walk;
 
-pub use walk::{Found, State};
+pub use walk::{Found, State, joined};

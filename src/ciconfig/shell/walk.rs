@@ -37,6 +37,8 @@ pub struct Found {
     pub folder: String,
     /// The file that it reads, of `< file`.
     pub input: Option<String>,
+    /// The file that it writes to, of `> file` and `>> file`.
+    pub output: Option<String>,
     /// It stands in an `if`, a loop or a `case`: CI may not run it, or more than once.
     pub conditional: bool,
     /// The script's line that it begins in, without white space around it.
@@ -48,6 +50,20 @@ impl State {
     pub fn export(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());
         self.exported.insert(name.to_owned());
+    }
+
+    /// A command that is run as things stand.
+    pub fn found(&self, words: Vec<String>) -> Found {
+        let value = |name: &String| Some((name.clone(), self.variables.get(name)?.clone()));
+        Found {
+            words,
+            environment: self.exported.iter().filter_map(value).collect(),
+            folder: self.folder.clone(),
+            input: None,
+            output: None,
+            conditional: false,
+            line: String::new(),
+        }
     }
 
     /// Walks through a script and returns its commands.
@@ -230,20 +246,18 @@ impl Walk<'_> {
                 self.inner(&rest.join(" "));
             }
             _ => {
-                let exported = self.state.exported.iter();
-                let mut environment: BTreeMap<String, String> = exported
-                    .filter_map(|name| Some((name.clone(), self.state.variables.get(name)?.clone())))
-                    .collect();
-                environment.extend(own);
+                let mut found = self.state.found(words);
+                found.environment.extend(own);
                 let variables = &self.state.variables;
-                let reads = simple.redirects.iter().rfind(|(operator, _)| *operator == "<");
-                let input = match reads {
-                    Some((_, word)) => Some(expand::text(word, variables)),
-                    None => simple.document.then(|| unknown::unknown("$(a here-document)")),
+                let last = |is: &dyn Fn(&str) -> bool| {
+                    let redirect = simple.redirects.iter().rfind(|(operator, _)| is(operator));
+                    redirect.map(|(_, word)| expand::text(word, variables))
                 };
-                let folder = self.state.folder.clone();
-                let conditional = self.depth > 0;
-                self.found.push(Found { words, environment, folder, input, conditional, line });
+                let document = || simple.document.then(|| unknown::unknown("$(a here-document)"));
+                found.input = last(&|operator| operator == "<").or_else(document);
+                found.output = last(&|operator| matches!(operator, ">" | ">>"));
+                (found.conditional, found.line) = (self.depth > 0, line);
+                self.found.push(found);
             }
         }
     }
@@ -278,7 +292,7 @@ fn assignment(word: &Word) -> Option<(String, Word)> {
 
 /// A folder, seen from another one, without `.` and `..` as far as they can be taken out. A path that begins with the
 /// checkout's place is counted from there.
-pub(super) fn joined(folder: &str, to: &str, root: &str) -> String {
+pub fn joined(folder: &str, to: &str, root: &str) -> String {
     let inside =
         to.strip_prefix(root).filter(|rest| !root.is_empty() && (rest.is_empty() || rest.starts_with('/')));
     let path = match inside {

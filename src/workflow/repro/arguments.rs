@@ -66,8 +66,8 @@ pub fn local(arguments: &[String], all_platforms: bool) -> Local {
 }
 
 /// The same for a line of bake or compose: what its definition pushes, exports as a cache or writes elsewhere is left in
-/// the engine, as far as the line can say so, which bake's can.
-pub fn local_group(subcommand: &str, arguments: &[String]) -> Local {
+/// the engine, as far as the line can say so, which bake's can; there several platforms become the engine's own, too.
+pub fn local_group(subcommand: &str, arguments: &[String], all_platforms: bool) -> Local {
     let mut local = Local::default();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -79,7 +79,7 @@ pub fn local_group(subcommand: &str, arguments: &[String]) -> Local {
         let drops = match name {
             "push" | "load" | "read-only" | "dry-run" => true,
             // Several such overrides add up.
-            "set" => value.or(next.map(String::as_str)).is_some_and(sends),
+            "set" => value.or(next.map(String::as_str)).is_some_and(|text| sends(text, all_platforms)),
             _ => has_value,
         };
         if drops { &mut local.taken_off } else { &mut local.arguments }
@@ -87,7 +87,9 @@ pub fn local_group(subcommand: &str, arguments: &[String]) -> Local {
     }
     if subcommand == "bake" {
         // In front of bake's arguments, where no flag of the job's can take one for its value.
-        let overrides = ["--set=*.output=type=docker", "--set=*.cache-to="];
+        // buildx takes an empty list for none, and `local` for the engine's own platform, since 0.13 at least.
+        let platform = (!all_platforms).then_some("--set=*.platform=local");
+        let overrides = ["--set=*.output=type=docker", "--set=*.cache-to="].into_iter().chain(platform);
         let at = settings(&local.arguments);
         local.arguments.splice(at..at, overrides.map(str::to_owned));
     }
@@ -108,11 +110,12 @@ fn settings(words: &[String]) -> usize {
     count.min(words.len())
 }
 
-/// Whether an override of bake's says where a result or a cache goes: `app.output=...`, `*.cache-to+=...`.
-fn sends(text: &str) -> bool {
+/// Whether an override of bake's says where a result or a cache goes, `app.output=...`, `*.cache-to+=...`, or which
+/// platforms it is for, unless they stay.
+fn sends(text: &str, all_platforms: bool) -> bool {
     let key = text.split('=').next().unwrap_or_default().trim_end_matches('+');
     let field = key.split_once('.').map_or("", |(_, field)| field);
-    matches!(field, "output" | "cache-to" | "push" | "load")
+    matches!(field, "output" | "cache-to" | "push" | "load") || (field == "platform" && !all_platforms)
 }
 
 fn next<'a>(rest: &mut &'a [String]) -> Option<Given<'a>> {
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn a_group_stays_here_too() {
         let local = |subcommand: &str, line: &str| {
-            let local = local_group(subcommand, &words(line));
+            let local = local_group(subcommand, &words(line), line.contains("arm64"));
             (local.arguments.join(" "), local.taken_off.join(" "))
         };
         assert_eq!(
@@ -227,16 +230,22 @@ mod tests {
                 "--read-only=false --scope s --strict --report r.json --push --builder=b -f a.hcl web"
             ),
             (
-                "--scope s --strict --set=*.output=type=docker --set=*.cache-to= -f a.hcl web".into(),
+                "--scope s --strict --set=*.output=type=docker --set=*.cache-to= --set=*.platform=local -f a.hcl web"
+                    .into(),
                 "--read-only=false --report r.json --push --builder=b".into()
             )
         );
         assert_eq!(
-            local("bake", "--set a.output=x --set=*.cache-to+=y --set a.args.output=z --set"),
+            local("bake", "--set a.output=x --set=*.cache-to+=y --set a.platform=z --set a.args.output=z --set"),
             (
-                "--set=*.output=type=docker --set=*.cache-to= --set a.args.output=z --set".into(),
-                "--set a.output=x --set=*.cache-to+=y".into()
+                "--set=*.output=type=docker --set=*.cache-to= --set=*.platform=local --set a.args.output=z --set"
+                    .into(),
+                "--set a.output=x --set=*.cache-to+=y --set a.platform=z".into()
             )
+        );
+        assert_eq!(
+            local("bake", "--set *.platform=linux/arm64").0,
+            "--set=*.output=type=docker --set=*.cache-to= --set *.platform=linux/arm64"
         );
         assert_eq!(
             local("compose", "-p x build --with-dependencies --push=true api"),

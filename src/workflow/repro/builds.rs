@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ciconfig::shell::{Found, State};
-use crate::ciconfig::{Action, Job, unknown};
+use crate::ciconfig::shell::{Found, State, joined};
+use crate::ciconfig::{Action, Job, inputs, unknown};
 use crate::invocation::{self, ComposeVerb, Tool};
-use crate::workflow::repro::arguments;
+use crate::workflow::repro::arguments::{self, Local};
+use crate::workflow::repro::later::Later;
 use crate::workflow::repro::outside::changes_programs;
+use crate::workflow::repro::places::Places;
 use crate::workflow::repro::surroundings::{OF_THE_RUNNER, Surroundings};
 
 /// A build of a job.
@@ -43,52 +45,75 @@ pub struct Line {
     pub taken_off: Vec<String>,
 }
 
-/// Finds the builds of a job, and what of its script was not understood. `place` gives `file:line` of a script's line.
+/// Finds the builds of a job, and what of its script was not understood. `known` are the job's predefined variables.
 pub fn of_job(
     job: &Job,
     known: &BTreeMap<String, String>,
     surroundings: &Surroundings,
-    place: &dyn Fn(&str) -> String,
+    places: &mut Places<'_>,
 ) -> (Vec<Build>, Vec<String>) {
-    let mut state = State {
-        given: surroundings.given.clone(),
-        root: surroundings.root.to_string_lossy().into_owned(),
-        ..State::default()
-    };
-    known.iter().for_each(|(name, value)| state.export(name, value));
+    let root = surroundings.root.to_string_lossy().into_owned();
+    let mut state = State { given: surroundings.given.clone(), root: root.clone(), ..State::default() };
+    // What has a dot in its name is a value of expressions, not a variable.
+    let variables = known.iter().filter(|(name, _)| !name.contains('.'));
+    variables.for_each(|(name, value)| state.export(name, value));
     job.variables.iter().for_each(|(name, value)| state.export(name, value));
-    let begin = state.clone();
+    let mut later = Later { begin: state.clone(), values: BTreeMap::new() };
     let mut builds = Vec::new();
     let mut notes = Vec::new();
     for step in &job.steps {
-        match &step.action {
-            Action::Script { text, fresh } => {
-                let state = if *fresh { &mut begin.clone() } else { &mut state };
-                if let Some(folder) = &step.folder {
-                    state.folder.clone_from(folder);
-                }
-                let found = state.walk(text);
-                builds.extend(found.into_iter().filter_map(|found| build(found, surroundings, place)));
+        let folder = step.folder.as_ref().map(|folder| joined("", &later.resolved(folder), &root));
+        let environment: Vec<(String, String)> =
+            step.environment.iter().map(|(name, value)| (name.clone(), later.resolved(value))).collect();
+        let mut own = later.begin.clone();
+        let fresh = !matches!(step.action, Action::Script { fresh: false, .. });
+        let state = if fresh { &mut own } else { &mut state };
+        environment.iter().for_each(|(name, value)| state.export(name, value));
+        if let Some(folder) = folder {
+            state.folder = folder;
+        }
+        let found = match &step.action {
+            Action::Script { text, .. } => {
+                let text = later.resolved(text);
+                let found = state.walk(&text);
                 notes.append(&mut state.notes);
+                found.iter().for_each(|found| later.learn(found, step));
+                found.into_iter().map(|found| (places.of_line(step, &text, &found.line), found)).collect()
             }
-            Action::Foreign { what, reason } => builds.push(Build {
-                given: what.clone(),
-                place: format!("{}:{}", job.file, job.line),
-                line: Err(reason.clone()),
-                environment: BTreeMap::new(),
-                hidden: Vec::new(),
-                folder: String::new(),
-                input: None,
-                conditional: false,
-                missing: BTreeSet::new(),
-            }),
+            Action::Build { builder, inputs } => {
+                let inputs =
+                    inputs.iter().map(|(name, value)| (name.clone(), later.resolved(value))).collect();
+                let command = inputs::command(*builder, &inputs);
+                let place = places.of_step(step);
+                notes.extend(command.notes.into_iter().map(|note| format!("{place}: {note}")));
+                command.environment.iter().for_each(|(name, value)| state.export(name, value));
+                vec![(place, state.found(command.words))]
+            }
+            Action::Foreign { what, reason } => {
+                builds.push(Build {
+                    given: what.clone(),
+                    place: places.of_step(step),
+                    line: Err(reason.clone()),
+                    environment: BTreeMap::new(),
+                    hidden: Vec::new(),
+                    folder: String::new(),
+                    input: None,
+                    conditional: step.conditional,
+                    missing: BTreeSet::new(),
+                });
+                continue;
+            }
+        };
+        for (place, mut found) in found {
+            found.conditional |= step.conditional;
+            builds.extend(build(found, surroundings, place));
         }
     }
     (builds, notes)
 }
 
 /// A command as a build; `None` when it is none.
-fn build(found: Found, surroundings: &Surroundings, place: &dyn Fn(&str) -> String) -> Option<Build> {
+fn build(found: Found, surroundings: &Surroundings, place: String) -> Option<Build> {
     let (line, of_globals) = recognised(&found.words, surroundings.all_platforms)?;
     let mut environment = found.environment;
     environment.extend(of_globals);
@@ -111,11 +136,11 @@ fn build(found: Found, surroundings: &Surroundings, place: &dyn Fn(&str) -> Stri
         let files = secrets(&line.arguments).into_iter().filter_map(|(_, source, _)| source);
         missing.extend(files.filter(|file| !unknown::is_unknown(file) && !folder.join(file).exists()));
     }
-    // File modes are normalized as in CI because `GITLAB_CI` is among the variables: nothing is set for that here.
+    // File modes are normalized as in CI because the CI system's own variables are there: nothing is set for that here.
     environment.insert("LAYERLIFT_READ_ONLY".to_owned(), "true".to_owned());
     Some(Build {
-        given: unknown::shown(&found.words.join(" ")),
-        place: place(&found.line),
+        given: unknown::shown(&found.words.join(" ")).replace('\n', " "),
+        place,
         line,
         environment,
         hidden,
@@ -132,13 +157,13 @@ type Recognised = (Result<Line, String>, Vec<(String, String)>);
 fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
     let (program, rest) = words.split_first()?;
     let name = program.rsplit('/').next()?;
-    let image = |arguments: &[String]| {
-        let local = arguments::local(arguments, all_platforms);
-        Ok(Line { subcommand: "build".to_owned(), arguments: local.arguments, taken_off: local.taken_off })
+    let line = |subcommand: &str, local: Local| {
+        let Local { arguments, taken_off } = local;
+        Ok(Line { subcommand: subcommand.to_owned(), arguments, taken_off })
     };
-    let several = |subcommand: &str, arguments: Vec<String>| {
-        let local = arguments::local_group(subcommand, &arguments);
-        Ok(Line { subcommand: subcommand.to_owned(), arguments: local.arguments, taken_off: local.taken_off })
+    let image = |arguments: &[String]| line("build", arguments::local(arguments, all_platforms));
+    let group = |subcommand: &str, arguments: &[String]| {
+        line(subcommand, arguments::local_group(subcommand, arguments, all_platforms))
     };
     match (name, rest) {
         ("layerlift", [first, rest @ ..]) if first == "build" => return Some((image(rest), Vec::new())),
@@ -147,7 +172,7 @@ fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
             return recognised(&rest[at + 1..], all_platforms);
         }
         ("layerlift", [first, rest @ ..]) if first == "bake" || first == "compose" => {
-            return Some((several(first, rest.to_vec()), Vec::new()));
+            return Some((group(first, rest), Vec::new()));
         }
         ("executor", _) if program.contains("kaniko") => {
             return Some((Err("kaniko builds, not the engine".to_owned()), Vec::new()));
@@ -157,10 +182,11 @@ fn recognised(words: &[String], all_platforms: bool) -> Option<Recognised> {
     let found = invocation::recognise(words)?;
     let line = match found.tool {
         Tool::Build => image(&found.arguments),
-        Tool::Bake => several("bake", found.arguments),
+        Tool::Bake => group("bake", &found.arguments),
         Tool::Compose { verb: ComposeVerb::Build, .. } => {
-            let all = found.globals.into_iter().chain(["build".to_owned()]).chain(found.arguments).collect();
-            several("compose", all)
+            let all: Vec<String> =
+                found.globals.into_iter().chain(["build".to_owned()]).chain(found.arguments).collect();
+            group("compose", &all)
         }
         Tool::Compose { .. } => {
             Err("it runs services as well; build them with `layerlift compose build`".to_owned())

@@ -5,21 +5,32 @@
 
 pub mod arguments;
 pub mod builds;
+mod later;
 pub mod outside;
+mod places;
 pub mod surroundings;
+mod variables;
 
 use std::io::Read;
 use std::path::Path;
 
+use crate::base::env;
 use crate::base::process::{self, Command, Input};
-use crate::ciconfig::{self, Job, gitlab, unknown};
+use crate::base::yaml::{self, Node};
+use crate::ciconfig::github::Run;
+use crate::ciconfig::{self, Job, Provider, circleci, github, gitlab, unknown};
 use crate::workflow::error::Error;
 use crate::workflow::world::World;
 use builds::{Build, Line};
+use places::Places;
 use surroundings::Surroundings;
 
 /// The largest file of jobs. GitLab's own bound is 2 MiB.
 const LARGEST_FILE: u64 = 2 << 20;
+/// What the names of the variables begin with that CI systems set.
+const OF_CI: [&str; 5] = ["CI_", "CIRCLE", "GITHUB_", "GITLAB_", "RUNNER_"];
+/// The most workflows that are read.
+const MOST_WORKFLOWS: usize = 100;
 
 /// A job with the builds in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,22 +43,63 @@ pub struct JobBuilds {
     pub notes: Vec<String>,
 }
 
-/// Finds the jobs of the checkout that build images. An empty list: there is no file of jobs, or nothing in it builds.
-pub fn find(surroundings: &Surroundings) -> Result<Vec<JobBuilds>, ciconfig::Error> {
+/// What was found in the checkout.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The jobs that build images. An empty list: there is no file of jobs, or nothing in them builds.
+    pub jobs: Vec<JobBuilds>,
+    /// The files that could not be read, and why.
+    pub errors: Vec<ciconfig::Error>,
+}
+
+/// Finds the jobs of the checkout that build images.
+pub fn find(surroundings: &Surroundings) -> Found {
     let load = |name: &str| load(&surroundings.root, name);
-    // Whatever else is wrong with it is told when it is read.
-    if let Ok(None) = load(gitlab::FILE) {
-        return Ok(Vec::new());
+    let mut found = Found::default();
+    // Whatever else is wrong with a file is told when it is read.
+    let is_there = |name: &str| !matches!(load(name), Ok(None));
+    for provider in [Provider::GitLab, Provider::GitHub, Provider::CircleCi] {
+        let known = surroundings.variables(provider);
+        let read = match provider {
+            Provider::GitLab if is_there(gitlab::FILE) => gitlab::jobs(&load, &known, &surroundings.given),
+            Provider::CircleCi if is_there(circleci::FILE) => {
+                circleci::jobs(&load, &known, &surroundings.given)
+            }
+            Provider::GitHub => {
+                let event = yaml::documents(&surroundings.event().to_string());
+                let event = event.ok().and_then(|read| read.into_iter().next()).unwrap_or(Node::Null);
+                let run = Run { known: known.clone(), given: surroundings.given.clone(), event };
+                let (jobs, errors) = github::jobs(&workflows(&surroundings.root), &load, &run);
+                found.errors.extend(errors);
+                Ok(jobs)
+            }
+            _ => Ok(Vec::new()),
+        };
+        let jobs = read.unwrap_or_else(|error| {
+            found.errors.push(error);
+            Vec::new()
+        });
+        for job in jobs {
+            let text = |name: &str| load(name).ok().flatten();
+            let (builds, mut notes) =
+                builds::of_job(&job, &known, surroundings, &mut Places::new(&job, &text));
+            notes.splice(0..0, job.notes.iter().cloned());
+            if !builds.is_empty() {
+                found.jobs.push(JobBuilds { job, builds, notes });
+            }
+        }
     }
-    let known = surroundings.gitlab();
-    let jobs = gitlab::jobs(&load, &known, &surroundings.given)?;
-    let with_builds = |job: Job| {
-        let (builds, mut notes) =
-            builds::of_job(&job, &known, surroundings, &|line| place(surroundings, &job, line));
-        notes.splice(0..0, job.notes.iter().cloned());
-        JobBuilds { job, builds, notes }
-    };
-    Ok(jobs.into_iter().map(with_builds).filter(|found| !found.builds.is_empty()).collect())
+    found
+}
+
+/// The workflows of the checkout, counted from there, in the order of their names.
+fn workflows(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join(github::FOLDER)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml")).take(MOST_WORKFLOWS).collect();
+    names.sort();
+    names.into_iter().map(|name| format!("{}/{name}", github::FOLDER)).collect()
 }
 
 /// The text of a file in the checkout. A link that leads out of it is refused.
@@ -71,16 +123,27 @@ fn load(root: &Path, name: &str) -> Result<Option<String>, String> {
     Ok(Some(text))
 }
 
-/// `file:line` of a script's line: where the job's file has that text, else the job itself.
-fn place(surroundings: &Surroundings, job: &Job, line: &str) -> String {
-    let text = load(&surroundings.root, &job.file).ok().flatten().unwrap_or_default();
-    let mut lines = text.lines().enumerate().skip(job.line.saturating_sub(1));
-    let found = lines.find(|(_, it)| !line.is_empty() && it.contains(line)).map(|(index, _)| index + 1);
-    format!("{}:{}", job.file, found.unwrap_or(job.line))
+/// Writes the payload of the event that a GitHub job is started by, for layerlift to read as in CI. `None`: the job is
+/// another system's, or the user has given a payload.
+pub fn event_file(job: &Job, surroundings: &Surroundings) -> std::io::Result<Option<tempfile::TempPath>> {
+    let is_given = surroundings.given.contains_key(env::GITHUB_EVENT_PATH.name);
+    if job.provider != Provider::GitHub || is_given {
+        return Ok(None);
+    }
+    let file = tempfile::Builder::new().prefix("layerlift-event-").suffix(".json").tempfile()?;
+    std::fs::write(file.path(), surroundings.event().to_string())?;
+    Ok(Some(file.into_temp_path()))
 }
 
 /// The command that a build is run by. What is still unknown is empty, as a shell would have it.
-pub fn command(world: &World, build: &Build, line: &Line, program: &str, root: &Path) -> Command {
+pub fn command(
+    world: &World,
+    build: &Build,
+    line: &Line,
+    program: &str,
+    root: &Path,
+    event: Option<&Path>,
+) -> Command {
     let empty = |text: &String| unknown::resolve(text, &|_| Some(String::new()));
     let mut command =
         Command::new(program, std::iter::once(&line.subcommand).chain(&line.arguments).map(empty));
@@ -89,10 +152,13 @@ pub fn command(world: &World, build: &Build, line: &Line, program: &str, root: &
         build.environment.iter().map(|(name, value)| (name.clone(), Some(empty(value).into()))).collect();
     // What CI would take from variables that are not known here must not come from this machine by accident, nor from
     // a CI job that this may run in.
-    let of_ci =
-        world.environment.names_with_prefix("CI_").filter(|name| !build.environment.contains_key(*name));
+    let of_ci = OF_CI.into_iter().flat_map(|start| world.environment.names_with_prefix(start));
+    let of_ci = of_ci.filter(|name| !build.environment.contains_key(*name));
     let hidden = build.hidden.iter().map(String::as_str).chain(of_ci);
     command.environment.extend(hidden.map(|name| (name.to_owned(), None)));
+    if let Some(event) = event {
+        command.environment.push((env::GITHUB_EVENT_PATH.name.to_owned(), Some(event.into())));
+    }
     if let Some(file) = &build.input {
         command.input = Input::File(root.join(empty(&build.folder)).join(empty(file)));
     }
