@@ -32,6 +32,9 @@ const GLOBAL: [&str; 14] = [
     "artifacts",
 ];
 
+/// What stands in the name of a hidden job that builds images.
+const LIKE_A_BUILD: [&str; 5] = ["build", "docker", "image", "kaniko", "layerlift"];
+
 /// `default:` can hold these, and a job that lacks one gets it. Those of the top level are an older form of it.
 const DEFAULTS: [&str; 5] = ["before_script", "after_script", "image", "services", "hooks"];
 
@@ -51,8 +54,17 @@ pub fn jobs(load: &Load<'_>, known: &Values, given: &Values) -> Result<Vec<Job>,
         let file = origins.get(key).map_or(FILE, String::as_str);
         let line = files.line_of(file, "", key);
         let refused = |message: String| Error::meaning(file, line, format!("job `{key}`: {message}"));
-        let node = inherit::extended(&root, key).map_err(refused)?;
-        let node = inherit::referenced(&root, &node).map_err(refused)?;
+        // What is in a file that GitLab would fetch is no mistake of this one.
+        let mut absent = Vec::new();
+        let mut or_absent = |read: Result<Node, String>, otherwise: &Node| match read {
+            Err(message) if !notes.is_empty() => {
+                absent.push(message);
+                Ok(otherwise.clone())
+            }
+            other => other.map_err(refused),
+        };
+        let node = or_absent(inherit::extended(&root, key), node)?;
+        let node = or_absent(inherit::referenced(&root, &node), &node)?;
         if node.get("trigger").is_some() {
             continue;
         }
@@ -85,8 +97,8 @@ pub fn jobs(load: &Load<'_>, known: &Values, given: &Values) -> Result<Vec<Job>,
                 key: key.clone(),
                 name,
                 variables: all,
-                steps: steps(&node),
-                notes: notes.iter().cloned().chain(decided.notes).collect(),
+                steps: if absent.is_empty() { steps(&node) } else { with_absent(&node, &absent) },
+                notes: notes.iter().chain(&absent).cloned().chain(decided.notes).collect(),
                 left_out: decided.left_out,
             });
         }
@@ -161,6 +173,17 @@ fn steps(job: &Node) -> Vec<Step> {
         return vec![Step::new("", action)];
     }
     step(&["before_script", "script"], false).into_iter().chain(step(&["after_script"], true)).collect()
+}
+
+/// The steps of a job that is a part of one that is not there. Without any of its own, it does what the other does.
+fn with_absent(job: &Node, absent: &[String]) -> Vec<Step> {
+    let own = steps(job);
+    let parents = job.get("extends").map(Node::items).unwrap_or_default().iter().filter_map(Node::scalar);
+    let parent = parents.into_iter().find(|name| LIKE_A_BUILD.iter().any(|part| name.contains(part)));
+    match parent.filter(|_| own.is_empty()) {
+        Some(parent) => vec![Step::new("", Action::Foreign { what: parent, reason: absent.join(", ") })],
+        None => own,
+    }
 }
 
 /// The lines of a script: a text, or lists of them in lists.

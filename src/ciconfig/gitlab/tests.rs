@@ -123,3 +123,25 @@ fn jobs_in_foreign_builders_are_told() {
     let jobs = read(&[(FILE, file)], &[], &[]).unwrap();
     assert!(matches!(&jobs[0].steps[0].action, Action::Foreign { what, .. } if what == "kaniko"));
 }
+
+#[test]
+fn what_gitlab_would_fetch_is_no_mistake() {
+    let file = "include: [{remote: 'https://example.com/a.yml'}]\npicture:\n  extends: .docker-build\nlint:\n  extends: .lint\n\
+                line:\n  extends: .lint\n  script: [!reference [.login, script], docker build .]\n";
+    let jobs = read(&[(FILE, file)], &[], &[]).unwrap();
+    insta::assert_snapshot!(samples::text(&jobs), @"
+    picture (.gitlab-ci.yml:2)
+      - .docker-build: it extends `.docker-build`, which is not there
+      # `include` of remote: https://example.com/a.yml was not followed
+      # it extends `.docker-build`, which is not there
+    lint (.gitlab-ci.yml:4)
+      # `include` of remote: https://example.com/a.yml was not followed
+      # it extends `.lint`, which is not there
+    line (.gitlab-ci.yml:6)
+      $ docker build .
+      # `include` of remote: https://example.com/a.yml was not followed
+      # it extends `.lint`, which is not there
+      # `!reference [.login, script]` names nothing
+    ");
+    assert!(read(&[(FILE, "lint:\n  extends: .lint\n")], &[], &[]).is_err());
+}
