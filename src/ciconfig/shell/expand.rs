@@ -12,8 +12,20 @@ const LONGEST: usize = 128 << 10;
 /// Variables and their values; a value may hold what is unknown.
 pub(super) type Variables = BTreeMap<String, String>;
 
-/// The texts that a word becomes: none, one, or several.
-pub(super) fn fields(word: &Word, variables: &Variables) -> Vec<String> {
+/// What `$@` stands for where that is not known.
+pub(super) fn unknown_arguments() -> Vec<String> {
+    vec![unknown::unknown("$@")]
+}
+
+/// The texts that a word becomes: none, one, or several. `arguments` are those of the script, `"$@"`.
+pub(super) fn fields(word: &Word, variables: &Variables, arguments: &[String]) -> Vec<String> {
+    // In a word with anything else they are not told apart.
+    let is_empty = |piece: &Piece| matches!(piece, Piece::Text { text, .. } if text.is_empty());
+    if word.contains(&Piece::Arguments) && word.iter().all(|it| *it == Piece::Arguments || is_empty(it)) {
+        let quoted = word.len() > 1;
+        let split = arguments.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned);
+        return if quoted { arguments.to_vec() } else { split.collect() };
+    }
     let mut fields: Vec<String> = Vec::new();
     let mut current: Option<String> = word.is_empty().then(String::new);
     let mut length = 0;
@@ -68,6 +80,7 @@ fn expanded(piece: &Piece, variables: &Variables) -> (String, bool) {
     match piece {
         Piece::Text { text, .. } => (text.clone(), false),
         Piece::Opaque { text } => (unknown::unknown(text), false),
+        Piece::Arguments => (unknown_arguments().concat(), false),
         Piece::Variable { name, operation, quoted } => {
             let value = apply(name, operation, variables);
             let splits = !quoted && !is_unknown(&value);
@@ -119,7 +132,7 @@ mod tests {
             Token::Word(word, _) => word,
             other => panic!("{other:?}"),
         };
-        let all = tokens(script).into_iter().flat_map(|token| fields(&word(token), &variables));
+        let all = tokens(script).into_iter().flat_map(|token| fields(&word(token), &variables, &[]));
         all.map(|text| unknown::shown(&text)).collect()
     }
 

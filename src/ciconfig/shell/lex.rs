@@ -9,6 +9,8 @@ pub(super) enum Piece {
     Text { text: String, quoted: bool },
     /// `$x`, `${x...}`.
     Variable { name: String, operation: Operation, quoted: bool },
+    /// `$@`.
+    Arguments,
     /// What would have to be run or computed: `$(...)`, backticks, `$((...))`, `${x/a/b}`.
     Opaque { text: String },
 }
@@ -281,7 +283,11 @@ impl Lexer {
                 }
                 variable(&name, Operation::Plain, quoted)
             }
-            Some(special) if special.is_ascii_digit() || "@*#?$!-".contains(special) => {
+            Some('@') => {
+                self.at += 1;
+                Piece::Arguments
+            }
+            Some(special) if special.is_ascii_digit() || "*#?$!-".contains(special) => {
                 self.at += 1;
                 Piece::Opaque { text: format!("${special}") }
             }
@@ -365,6 +371,28 @@ fn braced(inside: &str, quoted: bool) -> Option<Piece> {
         Operation::WithoutSuffix(plain(text)?)
     };
     Some(variable(name, operation, quoted))
+}
+
+/// The keyword that a word is.
+pub(super) fn keyword(word: &Word) -> Option<&'static str> {
+    const KEYWORDS: [&str; 19] = [
+        "if", "then", "elif", "else", "fi", "for", "select", "while", "until", "do", "done", "case", "esac",
+        "{", "}", "!", "function", "time", "in",
+    ];
+    match word.as_slice() {
+        [Piece::Text { text, quoted: false }] => KEYWORDS.into_iter().find(|it| it == text),
+        _ => None,
+    }
+}
+
+/// Takes `name=value` apart.
+pub(super) fn assignment(word: &Word) -> Option<(String, Word)> {
+    let (Piece::Text { text, quoted: false }, rest) = word.split_first()? else { return None };
+    let (name, value) = text.split_once('=')?;
+    let valid = name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
+        && name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_');
+    let first = Piece::Text { text: value.to_owned(), quoted: false };
+    valid.then(|| (name.to_owned(), std::iter::once(first).chain(rest.iter().cloned()).collect()))
 }
 
 /// The text of a word that is nothing but text.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::course::{Course, Kind, Runs, Status};
 use super::expand::{self, Variables};
-use super::lex::{Piece, Token, Word, literal, tokens};
+use super::lex::{Token, Word, assignment, keyword, literal, tokens};
 use crate::ciconfig::unknown;
 
 /// Scripts in scripts (`sh -c`, `eval`) are followed this far.
@@ -18,6 +19,8 @@ pub struct State {
     pub variables: BTreeMap<String, String>,
     /// The names of those that programs see.
     pub exported: BTreeSet<String>,
+    /// The script's own arguments, `$@`.
+    pub arguments: Vec<String>,
     /// What the user has given: it stands for what a script sets to something that would have to be run.
     pub given: BTreeMap<String, String>,
     /// Where the checkout is, for `cd` with a whole path.
@@ -39,8 +42,10 @@ pub struct Found {
     pub input: Option<String>,
     /// The file that it writes to, of `> file` and `>> file`.
     pub output: Option<String>,
-    /// It stands in an `if`, a loop or a `case`: CI may not run it, or more than once.
+    /// It hangs on what is not known, or stands in a loop or a `case`: CI may not run it, or more than once.
     pub conditional: bool,
+    /// CI does not run it: its condition does not hold.
+    pub left_out: bool,
     /// The script's line that it begins in, without white space around it.
     pub line: String,
 }
@@ -62,13 +67,22 @@ impl State {
             input: None,
             output: None,
             conditional: false,
+            left_out: false,
             line: String::new(),
         }
     }
 
     /// Walks through a script and returns its commands.
     pub fn walk(&mut self, script: &str) -> Vec<Found> {
-        let mut walk = Walk { state: self, found: Vec::new(), lines: Vec::new(), depth: 0, deep: 0 };
+        let mut walk = Walk {
+            state: self,
+            found: Vec::new(),
+            lines: Vec::new(),
+            course: Course::new(),
+            is_function: false,
+            asked: None,
+            deep: 0,
+        };
         walk.script(script);
         walk.found
     }
@@ -78,8 +92,11 @@ struct Walk<'a> {
     state: &'a mut State,
     found: Vec<Found>,
     lines: Vec<String>,
-    /// How many `if`, loops and `case` are open.
-    depth: usize,
+    course: Course,
+    /// What follows is the body of a function.
+    is_function: bool,
+    /// What the last test would have to know.
+    asked: Option<String>,
     /// How many scripts this one stands in.
     deep: usize,
 }
@@ -109,72 +126,130 @@ impl Walk<'_> {
                     Some(operator) => simple.redirects.push((operator, word)),
                     None => simple.words.push((word, line)),
                 },
-                Token::Operator("(") if simple.words.is_empty() => {
+                // `case x in a) ...` in one line, or a pattern in one of its own: no command.
+                Token::Operator("(" | ")") if begins(&simple, "case") => {
+                    self.simple(std::mem::take(&mut simple))
+                }
+                Token::Operator(")") if self.course.is_in(Kind::Case) && !begins(&simple, "esac") => {
+                    simple = Simple::default();
+                }
+                // A function's name.
+                Token::Operator("(") if simple.words.iter().any(|(word, _)| keyword(word).is_none()) => {
+                    self.is_function = true;
+                    simple = Simple::default();
+                }
+                Token::Operator(")") if self.is_function => {}
+                Token::Operator("(") => {
+                    // `if (`, `! (`.
+                    self.simple(std::mem::take(&mut simple));
+                    self.is_function = false;
+                    self.course.open(Kind::Subshell);
                     let State { folder, variables, exported, .. } = &*self.state;
                     subshells.push((folder.clone(), variables.clone(), exported.clone()));
                 }
-                // A function's name, or a pattern of `case`: no command.
-                Token::Operator("(") => simple = Simple::default(),
                 Token::Operator(")") => match subshells.pop() {
                     Some((folder, variables, exported)) => {
-                        self.command(std::mem::take(&mut simple));
+                        self.simple(std::mem::take(&mut simple));
+                        self.course.close(&[Kind::Subshell]);
                         (self.state.folder, self.state.variables, self.state.exported) =
                             (folder, variables, exported);
                     }
-                    None => {
-                        // `case x in a) ...` in one line.
-                        let is_case = |(word, _): &(Word, usize)| keyword(word) == Some("case");
-                        self.depth += usize::from(simple.words.first().is_some_and(is_case));
-                        simple = Simple::default();
-                    }
+                    None => simple = Simple::default(),
                 },
-                Token::Operator(_) => self.command(std::mem::take(&mut simple)),
+                Token::Operator(operator) => {
+                    self.simple(std::mem::take(&mut simple));
+                    self.course.operator(operator);
+                }
             }
         }
-        self.command(simple);
+        self.simple(simple);
         self.lines = outer;
     }
 
-    fn command(&mut self, mut simple: Simple) {
+    fn simple(&mut self, mut simple: Simple) {
+        if simple.words.is_empty() && simple.redirects.is_empty() {
+            return;
+        }
+        self.course.begin();
         while let Some(keyword) = simple.words.first().and_then(|(word, _)| keyword(word)) {
             match keyword {
-                "if" | "while" | "until" => self.depth += 1,
-                "fi" | "done" | "esac" => self.depth = self.depth.saturating_sub(1),
+                "if" => self.course.open(Kind::If),
+                "then" => self.course.then(),
+                "elif" | "else" => self.course.otherwise(),
+                "while" | "until" => self.course.open(Kind::Loop),
+                "!" => self.course.negate(),
+                "{" if std::mem::take(&mut self.is_function) => self.course.open(Kind::Function),
+                "{" => self.course.open(Kind::Group),
+                "}" => self.course.close(&[Kind::Group, Kind::Function]),
+                "fi" => self.course.close(&[Kind::If]),
+                "done" => self.course.close(&[Kind::Loop]),
+                "esac" => self.course.close(&[Kind::Case]),
+                "function" => {
+                    self.is_function = true;
+                    simple.words.drain(1..simple.words.len().min(2));
+                }
                 "for" | "select" => {
-                    self.depth += 1;
-                    if let Some(name) = simple.words.get(1).and_then(|(word, _)| literal(word)) {
+                    self.course.open(Kind::Loop);
+                    let name = simple.words.get(1).and_then(|(word, _)| literal(word));
+                    if let Some(name) = name.filter(|_| self.course.runs() != Runs::No) {
                         self.state.variables.insert(name.clone(), unknown::unknown(&name));
                     }
                     return;
                 }
                 "case" => {
-                    self.depth += 1;
+                    self.course.open(Kind::Case);
                     return;
                 }
-                "function" => return,
                 _ => {}
             }
             simple.words.remove(0);
         }
+        if simple.words.is_empty() {
+            return;
+        }
+        self.is_function = false;
+        let runs = self.course.runs();
         let line =
             simple.words.first().and_then(|(_, line)| self.lines.get(*line)).cloned().unwrap_or_default();
         let assigned = simple.words.iter().take_while(|(word, _)| assignment(word).is_some()).count();
         let rest = simple.words.split_off(assigned);
         let assignments: Vec<(String, String)> =
             simple.words.iter().filter_map(|(word, _)| self.assigned(word)).collect();
+        // What is not run is only told.
+        let before = (runs == Runs::No).then(|| self.state.clone());
+        let mut status = Status::Presumed;
         if rest.is_empty() {
-            self.state.variables.extend(assignments);
-            return;
-        }
-        if rest.first().is_some_and(|(word, _)| literal(word).as_deref() == Some("export")) {
+            if !assignments.iter().any(|(_, value)| unknown::is_unknown(value)) {
+                status = Status::True;
+            }
+            assignments.into_iter().for_each(|(name, value)| self.set(name, value));
+        } else if rest.first().is_some_and(|(word, _)| literal(word).as_deref() == Some("export")) {
             self.export(&rest);
-            return;
+        } else {
+            let unknown = self.course.is_in_function().then(expand::unknown_arguments);
+            let arguments = unknown.as_ref().unwrap_or(&self.state.arguments);
+            let fields = |(word, _): &(Word, usize)| expand::fields(word, &self.state.variables, arguments);
+            let words = rest.iter().flat_map(fields).collect();
+            status = self.run(words, assignments, &simple, line);
         }
-        let fields = |words: &[(Word, usize)]| -> Vec<String> {
-            words.iter().flat_map(|(word, _)| expand::fields(word, &self.state.variables)).collect()
+        self.course.end(status);
+        if let Some(before) = before {
+            *self.state = before;
+        }
+    }
+
+    /// Sets a variable. If that may not be done, its value is taken from the user, else is unknown.
+    fn set(&mut self, name: String, value: String) {
+        let is_other = self.state.variables.get(&name) != Some(&value);
+        let value = match self.course.runs() {
+            Runs::Maybe if is_other => self.given(&name),
+            _ => value,
         };
-        let words = fields(&rest);
-        self.run(words, assignments, &simple, line);
+        self.state.variables.insert(name, value);
+    }
+
+    fn given(&self, name: &str) -> String {
+        self.state.given.get(name).cloned().unwrap_or_else(|| unknown::unknown(name))
     }
 
     /// The value that a word assigns. What would have to be run is taken from the user, else is unknown by that name.
@@ -182,24 +257,30 @@ impl Walk<'_> {
         let (name, value) = assignment(word)?;
         let text = expand::text(&value, &self.state.variables);
         let run = unknown::names(&text).iter().any(|name| name.starts_with(['$', '`']));
-        let value = if run {
-            self.state.given.get(&name).cloned().unwrap_or_else(|| unknown::unknown(&name))
-        } else {
-            text
-        };
+        let value = if run { self.given(&name) } else { text };
         Some((name, value))
     }
 
     fn export(&mut self, words: &[(Word, usize)]) {
         for (word, _) in words.iter().skip(1) {
             match self.assigned(word) {
-                Some((name, value)) => self.state.export(&name, &value),
+                Some((name, value)) => {
+                    self.state.exported.insert(name.clone());
+                    self.set(name, value);
+                }
                 None => self.state.exported.extend(literal(word).filter(|name| !name.starts_with('-'))),
             }
         }
     }
 
-    fn run(&mut self, mut words: Vec<String>, mut own: Vec<(String, String)>, simple: &Simple, line: String) {
+    fn run(
+        &mut self,
+        mut words: Vec<String>,
+        mut own: Vec<(String, String)>,
+        simple: &Simple,
+        line: String,
+    ) -> Status {
+        let mut status = Status::Presumed;
         // What only starts another program is not the program.
         while let Some(first) = words.first() {
             match first.as_str() {
@@ -223,6 +304,8 @@ impl Walk<'_> {
             [] => self.state.variables.extend(own),
             ["cd" | "pushd"] => self.state.folder = String::new(),
             ["cd" | "pushd", to] => self.state.folder = joined(&self.state.folder, to, &self.state.root),
+            ["set", "--", arguments @ ..] => self.arguments(arguments),
+            ["set", first, ..] if !first.starts_with(['-', '+']) => self.arguments(&texts[1..]),
             ["popd"] => self.state.folder = String::new(),
             ["unset", names @ ..] => {
                 for name in names {
@@ -238,14 +321,27 @@ impl Walk<'_> {
             {
                 let before =
                     (self.state.folder.clone(), self.state.variables.clone(), self.state.exported.clone());
+                let arguments = std::mem::take(&mut self.state.arguments);
                 own.iter().for_each(|(name, value)| self.state.export(name, value));
                 self.inner(script);
                 (self.state.folder, self.state.variables, self.state.exported) = before;
+                self.state.arguments = arguments;
             }
             ["eval", rest @ ..] if self.deep < DEEPEST && !rest.iter().any(|it| unknown::is_unknown(it)) => {
                 self.inner(&rest.join(" "));
             }
             _ => {
+                status = match texts.as_slice() {
+                    ["[", test @ .., "]"] | ["test", test @ ..] => self.course.test(test),
+                    // What is on the right is a pattern.
+                    ["[[", test @ .., "]]"] if !test.iter().any(|it| it.contains(['*', '?', '[', '\\'])) => {
+                        self.course.test(test)
+                    }
+                    ["[" | "[[", ..] => Status::Unknown,
+                    ["true" | ":", ..] => Status::True,
+                    ["false", ..] => Status::False,
+                    _ => status,
+                };
                 let mut found = self.state.found(words);
                 found.environment.extend(own);
                 let variables = &self.state.variables;
@@ -256,38 +352,46 @@ impl Walk<'_> {
                 let document = || simple.document.then(|| unknown::unknown("$(a here-document)"));
                 found.input = last(&|operator| operator == "<").or_else(document);
                 found.output = last(&|operator| matches!(operator, ">" | ">>"));
-                (found.conditional, found.line) = (self.depth > 0, line);
+                let runs = self.course.runs();
+                (found.conditional, found.left_out) = (runs == Runs::Maybe, runs == Runs::No);
+                found.line = line;
+                if status == Status::Unknown {
+                    let names = found.words.iter().flat_map(|word| unknown::names(word));
+                    self.asked = names.into_iter().find(|name| !name.starts_with(['$', '`']));
+                }
                 self.found.push(found);
             }
         }
+        status
+    }
+
+    /// `set -- ...`.
+    fn arguments(&mut self, texts: &[&str]) {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        // Those of a function are its own.
+        if self.course.is_in_function() || self.state.arguments == texts {
+            return;
+        }
+        self.state.arguments = match &self.asked {
+            _ if self.course.runs() == Runs::Yes => texts,
+            // Once that is given, so are they.
+            Some(name) => vec![unknown::unknown(name)],
+            None => expand::unknown_arguments(),
+        };
     }
 
     fn inner(&mut self, script: &str) {
         self.deep += 1;
+        self.course.open(Kind::Script);
         self.script(script);
+        self.course.close(&[Kind::Script]);
         self.deep -= 1;
     }
 }
 
-fn keyword(word: &Word) -> Option<&'static str> {
-    const KEYWORDS: [&str; 19] = [
-        "if", "then", "elif", "else", "fi", "for", "select", "while", "until", "do", "done", "case", "esac",
-        "{", "}", "!", "function", "time", "in",
-    ];
-    match word.as_slice() {
-        [Piece::Text { text, quoted: false }] => KEYWORDS.into_iter().find(|it| it == text),
-        _ => None,
-    }
-}
-
-/// Takes `name=value` apart.
-fn assignment(word: &Word) -> Option<(String, Word)> {
-    let (Piece::Text { text, quoted: false }, rest) = word.split_first()? else { return None };
-    let (name, value) = text.split_once('=')?;
-    let valid = name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
-        && name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_');
-    let first = Piece::Text { text: value.to_owned(), quoted: false };
-    valid.then(|| (name.to_owned(), std::iter::once(first).chain(rest.iter().cloned()).collect()))
+/// Whether a command begins with that keyword, after others or none.
+fn begins(simple: &Simple, wanted: &str) -> bool {
+    simple.words.iter().map_while(|(word, _)| keyword(word)).any(|keyword| keyword == wanted)
 }
 
 /// A folder, seen from another one, without `.` and `..` as far as they can be taken out. A path that begins with the
@@ -360,7 +464,7 @@ mod tests {
     #[test]
     fn conditions_are_told() {
         let script = "if [ -n \"$X\" ]; then\n  a\nelse\n  b\nfi\nc";
-        assert_eq!(commands(script), ["? > [ -n $X ]", "? > a", "? > b", "> c"]);
+        assert_eq!(commands(script), ["> [ -n $X ]", "? > a", "? > b", "> c"]);
         assert_eq!(commands("case $X in\n  a) b ;;\n  *) c ;;\nesac\nd"), ["? > b", "? > c", "> d"]);
         assert_eq!(commands("retry() { a; }\nb"), ["> a", "> b"]);
     }

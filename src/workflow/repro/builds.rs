@@ -28,7 +28,7 @@ pub struct Build {
     pub folder: String,
     /// The file that it reads.
     pub input: Option<String>,
-    /// It stands in an `if`, a loop or a `case`.
+    /// It hangs on what is not known, or stands in a loop or a `case`.
     pub conditional: bool,
     /// What only CI knows of it: names of variables, and files of secrets that are not there.
     pub missing: BTreeSet<String>,
@@ -114,7 +114,10 @@ pub fn of_job(
 
 /// A command as a build; `None` when it is none.
 fn build(found: Found, surroundings: &Surroundings, place: String) -> Option<Build> {
-    let (line, of_globals) = recognised(&found.words, surroundings.all_platforms)?;
+    let (mut line, of_globals) = recognised(&found.words, surroundings.all_platforms)?;
+    if found.left_out {
+        line = Err("its condition does not hold in this pipeline".to_owned());
+    }
     let mut environment = found.environment;
     environment.extend(of_globals);
     environment.retain(|name, _| !OF_THE_RUNNER.contains(&name.as_str()) && !changes_programs(name));

@@ -28,7 +28,7 @@ impl Later {
     pub fn learn(&mut self, found: &Found, step: &Step) {
         let files = found.output.as_deref().map(unknown::names).unwrap_or_default();
         let [program, words @ ..] = found.words.as_slice() else { return };
-        if files.is_empty() || !matches!(program.as_str(), "echo" | "printf") {
+        if found.left_out || files.is_empty() || !matches!(program.as_str(), "echo" | "printf") {
             return;
         }
         let uncertain = found.conditional || step.conditional;
