@@ -34,6 +34,7 @@ mod readme;
 mod recipes;
 mod registry;
 mod repro;
+mod repro_gitlab;
 mod run;
 mod scenario;
 mod shim;

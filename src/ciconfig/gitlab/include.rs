@@ -11,10 +11,15 @@ use crate::ciconfig::{Error, Files, Load};
 /// Files in files are followed this far.
 const DEEPEST: usize = 20;
 
+/// The end of the address of layerlift's own template, at any version.
+const OWN_ADDRESS: &str = "/ci-templates/gitlab/layerlift.yml";
+/// The template as it is at the version of this binary.
+const OWN_TEMPLATE: &str = include_str!("../../../ci-templates/gitlab/layerlift.yml");
+
 /// Which file a top-level key was last set by.
 pub(super) type Origins = BTreeMap<String, String>;
 
-/// Reads a file with everything that it includes from the checkout.
+/// Reads a file with everything that it includes from the checkout. layerlift's own template is known without that.
 pub(super) fn read(
     file: &str,
     load: &Load<'_>,
@@ -22,7 +27,8 @@ pub(super) fn read(
     notes: &mut Vec<String>,
 ) -> Result<(Node, Origins), Error> {
     let mut path = Vec::new();
-    one(file, load, files, notes, &mut path)
+    let load = |name: &str| if is_own(name) { Ok(Some(OWN_TEMPLATE.to_owned())) } else { load(name) };
+    one(file, &load, files, notes, &mut path)
 }
 
 fn one(
@@ -45,7 +51,7 @@ fn one(
     let mut whole = Node::Map(Vec::new());
     let mut origins = Origins::new();
     for entry in own.get("include").map(Node::items).unwrap_or_default() {
-        let Some(name) = local(entry, notes) else { continue };
+        let Some(name) = known(entry, notes) else { continue };
         if path.contains(&name) {
             let message = format!("`include` goes in a circle: {} -> {name}", path.join(" -> "));
             return Err(Error::meaning(file, files.line_of(file, "", "include"), message));
@@ -63,13 +69,27 @@ fn one(
     Ok((merged(whole, own), origins))
 }
 
-/// The file of the checkout that an entry names. Others are noted: they are fetched by GitLab.
-fn local(entry: &Node, notes: &mut Vec<String>) -> Option<String> {
-    let mut left = |what: String| {
-        let note = format!("`include` of {what} was not followed");
+/// Whether that is where layerlift's own template is fetched from.
+fn is_own(name: &str) -> bool {
+    name.starts_with("https://") && name.ends_with(OWN_ADDRESS)
+}
+
+/// The file of the checkout that an entry names, or the address of our own template. Others are noted: they are fetched by
+/// GitLab.
+fn known(entry: &Node, notes: &mut Vec<String>) -> Option<String> {
+    let mut note = |note: String| {
         if !notes.contains(&note) {
             notes.push(note);
         }
+    };
+    let remote = entry.scalar().or_else(|| entry.get("remote")?.scalar());
+    if let Some(address) = remote.filter(|address| is_own(address)) {
+        let version = env!("CARGO_PKG_VERSION");
+        note(format!("`include` of {address} is answered by the copy in layerlift {version}"));
+        return Some(address);
+    }
+    let mut left = |what: String| {
+        note(format!("`include` of {what} was not followed"));
         None
     };
     let name = match entry.scalar() {

@@ -1,7 +1,7 @@
 //! Whole files, and what the jobs in them come to.
 
 use super::*;
-use crate::ciconfig::samples;
+use crate::ciconfig::{samples, unknown};
 
 const ROOT: &str = include_str!("../../../tests/it/ciconfig/gitlab/.gitlab-ci.yml");
 const BUILD: &str = include_str!("../../../tests/it/ciconfig/gitlab/ci/build.yml");
@@ -144,4 +144,96 @@ fn what_gitlab_would_fetch_is_no_mistake() {
       # `!reference [.login, script]` names nothing
     ");
     assert!(read(&[(FILE, "lint:\n  extends: .lint\n")], &[], &[]).is_err());
+}
+
+/// The lines of layerlift in the jobs of a file, with a mark for those that may not be run.
+fn lines_of_layerlift(file: &str, known: &[(&str, &str)], given: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for job in read(&[(FILE, file)], known, given).unwrap() {
+        let mut state = crate::ciconfig::shell::State::default();
+        known.iter().chain(given).for_each(|(name, value)| state.export(name, value));
+        job.variables.iter().for_each(|(name, value)| state.export(name, value));
+        let scripts = job.steps.iter().filter_map(|step| match &step.action {
+            Action::Script { text, .. } => Some(text),
+            _ => None,
+        });
+        for found in scripts.flat_map(|script| state.walk(script)) {
+            let line = unknown::shown(&found.words.join(" "));
+            let mark = ["", "? "][usize::from(found.conditional)];
+            if ["layerlift build", "layerlift compose", "layerlift run", "buildah push"]
+                .iter()
+                .any(|it| line.starts_with(it))
+            {
+                let mark = if found.left_out { "- " } else { mark };
+                text += &format!("{}: {mark}{line}\n", job.name);
+            }
+        }
+    }
+    text
+}
+
+const OWN: &str = "\
+include: [{remote: 'https://git.example.com/x/layerlift/raw/v0.0.9/ci-templates/gitlab/layerlift.yml'}]
+api:
+  extends: .layerlift-build
+  variables:
+    LAYERLIFT_TARGET: final
+    LAYERLIFT_CONTEXT: services/api
+    LAYERLIFT_DOCKERFILE: services/api/Dockerfile.ci
+    LAYERLIFT_ARGS: --build-arg A=1 --build-arg B=$CI_COMMIT_BRANCH
+plain:
+  extends: [.layerlift-build, .layerlift-without-tls]
+  variables: {LAYERLIFT_IMAGE: $CI_REGISTRY_IMAGE/plain, LAYERLIFT_TAG: v1}
+stack:
+  extends: .layerlift-compose
+  variables: {LAYERLIFT_ARGS: --build-arg A=1 web}
+rootless:
+  extends: .layerlift-buildah
+  variables: {LAYERLIFT_TARGET: final}
+baked:
+  extends: .layerlift-docker
+  script:
+    - !reference [.layerlift-push, script]
+    - if [ \"$layerlift_pushes\" = true ]; then set -- --push; else set --; fi
+    - layerlift compose -f a.yml \"$@\"
+";
+
+#[test]
+fn layerlifts_own_template_is_known() {
+    let known = [("CI_COMMIT_BRANCH", "main"), ("CI_COMMIT_SHORT_SHA", "1ecfd275")];
+    insta::assert_snapshot!(lines_of_layerlift(OWN, &known, &[("LAYERLIFT_PUSH", "false")]), @"
+    api: layerlift build --tag $CI_REGISTRY_IMAGE:1ecfd275 --file services/api/Dockerfile.ci --target final --build-arg A=1 --build-arg B=main services/api
+    plain: layerlift build --tag $CI_REGISTRY_IMAGE/plain:v1 .
+    stack: layerlift compose build --build-arg A=1 web
+    rootless: layerlift run -- buildah build --tag $CI_REGISTRY_IMAGE:1ecfd275 --target final .
+    rootless: - buildah push $CI_REGISTRY_IMAGE:1ecfd275
+    baked: layerlift compose -f a.yml
+    ");
+    let jobs = read(&[(FILE, OWN)], &known, &[]).unwrap();
+    let address = "https://git.example.com/x/layerlift/raw/v0.0.9/ci-templates/gitlab/layerlift.yml";
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        jobs[0].notes,
+        [format!("`include` of {address} is answered by the copy in layerlift {version}")]
+    );
+}
+
+/// Who pushes is what a job's login decides, which nobody knows here.
+#[test]
+fn what_a_template_pushes_is_not_guessed() {
+    let image = ("CI_REGISTRY_IMAGE", "r/app");
+    let project = ("CI_PROJECT_ID", "1");
+    let plain = |given: &[(&str, &str)]| {
+        let all = lines_of_layerlift(OWN, &[image, project, ("CI_COMMIT_SHORT_SHA", "1")], given);
+        all.lines().find(|line| line.starts_with("plain")).unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        plain(&[("CI_REGISTRY_PASSWORD", "x"), ("DOCKER_AUTH_CONFIG", "")]),
+        "plain: layerlift build --tag r/app/plain:v1 --push ."
+    );
+    assert_eq!(
+        plain(&[("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "2")]),
+        "plain: layerlift build --tag r/app/plain:v1 ."
+    );
+    assert_eq!(plain(&[]), "plain: layerlift build $layerlift_pushes .");
 }

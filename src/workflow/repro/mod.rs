@@ -61,7 +61,12 @@ pub fn find(surroundings: &Surroundings) -> Found {
     for provider in [Provider::GitLab, Provider::GitHub, Provider::CircleCi] {
         let known = surroundings.variables(provider);
         let read = match provider {
-            Provider::GitLab if is_there(gitlab::FILE) => gitlab::jobs(&load, &known, &surroundings.given),
+            Provider::GitLab if is_there(gitlab::FILE) => {
+                // The jobs of layerlift's own template ask this one first.
+                let mut given = surroundings.given.clone();
+                given.entry("LAYERLIFT_PUSH".to_owned()).or_insert("false".to_owned());
+                gitlab::jobs(&load, &known, &given)
+            }
             Provider::CircleCi if is_there(circleci::FILE) => {
                 circleci::jobs(&load, &known, &surroundings.given)
             }
