@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::engine::Engine;
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
+use crate::model::record::Explanation;
 use crate::model::settings::Strategy;
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepStatus {
     /// Answered from the cache.
@@ -24,7 +25,7 @@ pub enum StepStatus {
 }
 
 /// One step of a stage: a `FROM`, `RUN`, `COPY`, `ADD` or `WORKDIR`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepOutcome {
     /// Its number in the stage, from 1, as the engine counts.
     pub number: u32,
@@ -37,12 +38,12 @@ pub struct StepOutcome {
     /// How it ended.
     pub status: StepStatus,
     /// Time spent in it, in seconds.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", deserialize_with = "of_seconds")]
     pub duration: Duration,
 }
 
 /// The steps of one stage.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageOutcome {
     /// Its name; `stage-1` where it has none, as BuildKit says.
     pub name: String,
@@ -91,7 +92,7 @@ pub struct Written {
 }
 
 /// How the whole ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BuildStatus {
     /// The image was built and, if asked for, pushed.
@@ -130,6 +131,12 @@ pub struct Outcome {
     pub digest: Option<String>,
     /// The image's names.
     pub tags: Vec<String>,
+    /// The input digest, where it is known.
+    pub inputs: Option<String>,
+    /// The ref of the image that answered the build, where no engine had to build.
+    pub reused: Option<String>,
+    /// Why steps ran.
+    pub explanation: Option<Explanation>,
     /// The modes of the files that were built.
     pub modes: Modes,
     /// Bytes moved.
@@ -165,6 +172,9 @@ impl Outcome {
             stages: Vec::new(),
             digest: None,
             tags: Vec::new(),
+            inputs: None,
+            reused: None,
+            explanation: None,
             modes,
             traffic: Traffic::default(),
             duration: Duration::ZERO,
@@ -265,4 +275,8 @@ impl GroupOutcome {
 
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+fn of_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }

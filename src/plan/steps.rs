@@ -1,9 +1,11 @@
 //! The plan: what will be done, as a value. `layerlift plan` prints it, `layerlift build` runs it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::dockerfile::Graph;
 use crate::model::engine::{Driver, Engine, Frontend, ManifestForm};
+use crate::model::inputs::Inputs;
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
@@ -29,6 +31,8 @@ pub struct Facts {
     pub builder: Option<AutoBuilder>,
     /// The stages that the target reaches, or why they are not known.
     pub graph: Result<Graph, String>,
+    /// What the image is made from, or why that is not known.
+    pub inputs: Result<Arc<Inputs>, String>,
     /// Its stages that have no name, the target apart.
     pub unnamed: Unnamed,
     /// The scopes of this build.

@@ -169,6 +169,7 @@ pub async fn of_image(
         engine,
         builder: None,
         graph,
+        inputs: Err("nobody has looked at them".to_owned()),
         unnamed,
         scopes,
         may_write,

@@ -107,6 +107,7 @@ impl Case {
             may_write: scope::may_write(&self.pipeline, self.settings.read_only),
             candidates: candidates.collect(),
             cache_repo: repo.map_err(|none| none.to_string()),
+            inputs: Err(String::new()),
             unnamed: Unnamed {
                 stages: vec!["stage-0".to_owned()],
                 named: self.named.map(|()| Vec::new()).map_err(str::to_owned),

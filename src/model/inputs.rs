@@ -1,0 +1,145 @@
+//! What an image is made from: the value behind the input digest, step by step.
+//!
+//! It is made before the engine is asked for anything, kept in a build's record, and compared with that of an earlier
+//! build to say why a step ran again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::reference::Digest;
+
+/// Everything known that can change an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The input digest: two builds that have it in common make the same image.
+    pub digest: Digest,
+    /// What could change the image unseen. Empty: the image may be reused.
+    pub unknown: Vec<Unknown>,
+    /// The stages that the target reaches, in the Dockerfile's order. Of several platforms, for the first.
+    pub stages: Vec<StageInputs>,
+    /// What changes the image and no step: labels, `CMD`, media types of the output.
+    pub image: Vec<Part>,
+    /// The files of the context that steps read, by path. [`StepInputs::files`] counts in it.
+    pub files: Vec<File>,
+}
+
+/// Something that could change the image unseen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// The line of the Dockerfile; 0 where it is none of its lines.
+    pub line: usize,
+    /// What it is, in the words of the report: ``ADD fetches https://example.com/x without --checksum``.
+    pub what: String,
+}
+
+/// The steps of one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageInputs {
+    /// Its name, or `stage-1`, as in [`StageOutcome::name`](crate::model::outcome::StageOutcome::name).
+    pub name: String,
+    /// Its steps, the base image among them, as BuildKit counts them.
+    pub steps: Vec<StepInputs>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepInputs {
+    /// Its number, from 1, as the engine counts.
+    pub number: usize,
+    /// The first line of its instruction in the Dockerfile, from 1.
+    pub line: usize,
+    /// The instruction, as the engine shows it: `RUN make`.
+    pub instruction: String,
+    /// The digest of the step and of everything before it in its stage, and of what it copies from. A step whose digest a
+    /// cache has seen will be answered from it.
+    pub digest: Digest,
+    /// What the step itself adds to that digest.
+    pub parts: Vec<Part>,
+    /// The files that it reads: ranges of [`Inputs::files`], the end not included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<(usize, usize)>,
+}
+
+/// One thing that a result depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What sort of thing.
+    pub kind: PartKind,
+    /// Its name within the kind: `GIT_SHA`, `python:3.12`, `--network`.
+    pub name: String,
+    /// Its value; the digest of its value where that might be a secret.
+    pub value: String,
+}
+
+/// Sorts of things that a result depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartKind {
+    /// The instruction itself, variables replaced. One that makes no layer, in [`Inputs::image`].
+    Instruction,
+    /// A build argument in scope, by name; the value is a digest.
+    Argument,
+    /// A variable of `ENV` in scope, by name; the value is a digest.
+    Variable,
+    /// What the step finds set: `user`, `working folder`, `shell`.
+    State,
+    /// An image, as the Dockerfile names it; the value is its digest for the platform.
+    Image,
+    /// The stage that is stood upon or copied from; the value is the digest of its last step.
+    Stage,
+    /// A named build context; the value is a digest of what it is.
+    Context,
+    /// The files of a context that the step takes, by the source in the instruction; the value is a digest of them.
+    Files,
+    /// A flag of the build: `--network`, `--label`.
+    Option,
+    /// The image of the `# syntax=` directive; the value is its digest.
+    Frontend,
+}
+
+/// A file of a context, as far as it counts for a result: its time and its owner do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The named context that it is in; `None` for the build context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// From the context's root. Bytes that are no UTF-8 are replaced.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// The twelve bits that `chmod` sets.
+    pub mode: u32,
+    /// Bytes, of a regular file.
+    pub size: u64,
+    /// The first 32 hexadecimal digits of the SHA-256 of its content, and of whatever else counts; empty where there is
+    /// nothing but the mode.
+    pub digest: String,
+    /// Where a symbolic link points to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+    /// A pipe, a socket, a device.
+    Other,
+}
+
+impl Inputs {
+    /// Whether an image with this input digest may stand for a new build.
+    pub fn is_reusable(&self) -> bool {
+        self.unknown.is_empty()
+    }
+
+    /// The files that a step reads.
+    pub fn files_of<'a>(&'a self, step: &'a StepInputs) -> impl Iterator<Item = &'a File> {
+        step.files.iter().flat_map(|&(from, to)| self.files.get(from..to).unwrap_or_default())
+    }
+}

@@ -1,0 +1,117 @@
+//! A build's record: what a finished build knew about its inputs, and how it went. Kept beside the cache ref, so that a
+//! later build can say what differs.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::inputs::Inputs;
+use crate::model::outcome::{BuildStatus, StageOutcome};
+
+/// Version of the form. A reader takes no record of another version.
+pub const VERSION: u32 = 1;
+
+/// The record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When the build began.
+    pub created: Timestamp,
+    /// The layerlift that built: `0.1.0`.
+    pub layerlift: String,
+    /// The engine that built.
+    pub engine: RecordedEngine,
+    /// How the cache travelled.
+    pub strategy: String,
+    /// The scope that the build belongs to.
+    pub scope: Option<String>,
+    /// The commit that was built, whole.
+    pub commit: Option<String>,
+    /// The page of the pipeline.
+    pub pipeline_url: Option<String>,
+    /// How it ended.
+    pub status: BuildStatus,
+    /// What the engine read from.
+    pub cache_from: Vec<String>,
+    /// Where the cache was written.
+    pub cache_to: Option<String>,
+    /// The image's names.
+    pub tags: Vec<String>,
+    /// The image's digest.
+    pub digest: Option<String>,
+    /// The whole, in seconds.
+    pub duration: f64,
+    /// The part before the engine started.
+    pub preparation: f64,
+    /// The part that went into cache images after the build.
+    pub cache_export: f64,
+    /// The steps, as they went.
+    pub stages: Vec<StageOutcome>,
+    /// What it was made from; `None` where that was not known.
+    pub inputs: Option<Inputs>,
+    /// Why its steps ran.
+    pub explanation: Option<Explanation>,
+}
+
+/// The engine, as far as it explains something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedEngine {
+    /// Docker's version, or buildah's.
+    pub version: String,
+    /// BuildKit's version.
+    pub buildkit: Option<String>,
+    /// The builder's name.
+    pub builder: String,
+}
+
+/// Why steps run, or ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The build that this one was compared with; `None` where no record could be read.
+    pub against: Option<Against>,
+    /// How many steps were said to run before the build, of how many; `None` where nothing could be said.
+    pub predicted: Option<(usize, usize)>,
+    /// The first miss of each stage, in the Dockerfile's order, with what made it one.
+    pub misses: Vec<Miss>,
+    /// What concerns no single step: `no cache ref existed for branch x; main's was read`.
+    pub notes: Vec<String>,
+    /// Where the build did otherwise than was said before it.
+    pub surprises: Vec<String>,
+}
+
+/// An earlier build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Against {
+    /// Where its record was read.
+    pub reference: String,
+    /// Its scope.
+    pub scope: Option<String>,
+    /// The commit that it built.
+    pub commit: Option<String>,
+    /// When it began.
+    pub created: Timestamp,
+}
+
+/// A step that the cache cannot answer, although those before it in its stage are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miss {
+    /// The stage.
+    pub stage: String,
+    /// The step's number.
+    pub number: usize,
+    /// Its line in the Dockerfile.
+    pub line: usize,
+    /// The instruction.
+    pub instruction: String,
+    /// What differs; empty where that is not known.
+    pub causes: Vec<Cause>,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// What differs: `src/app.py changed (+12 bytes)`.
+    pub text: String,
+    /// What to do about it, where something can be done: `add it to .dockerignore`.
+    pub advice: Option<String>,
+}
