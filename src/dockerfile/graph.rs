@@ -15,6 +15,7 @@ use super::error::{GraphError, GraphFault};
 use super::expand::Lexer;
 use super::instruction::{Instruction, Kind};
 use super::named::label;
+use super::operation::Setting;
 use super::resolve::{Resolver, expansion_failed};
 use super::stage::{Dockerfile, Opaque, is_docker_frontend};
 use super::step::{Step, Walk};
@@ -78,6 +79,8 @@ pub struct StageNode {
     pub contexts: Vec<String>,
     /// What BuildKit runs for it, in order.
     pub steps: Vec<Step>,
+    /// Its other instructions, in order.
+    pub settings: Vec<Setting>,
     /// What is not known about its instructions.
     pub opaque: Vec<Opaque>,
 }
@@ -98,11 +101,26 @@ pub fn graph(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Graph, GraphErr
 }
 
 /// What `--from` means.
-enum Source {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `scratch`.
     Nothing,
+    /// A stage, by index.
     Stage(usize),
+    /// An image, as written.
     Image(String),
+    /// A named build context, by its key in [`Inputs::contexts`].
     Context(String),
+}
+
+/// An instruction of a stage.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) instruction: Instruction,
+    /// It comes from an `ONBUILD` of the base.
+    pub(super) is_trigger: bool,
+    /// What its `--from`s mean, in their order, with how they are written.
+    pub(super) sources: Vec<(String, Source)>,
 }
 
 impl Resolver<'_> {
@@ -177,7 +195,7 @@ impl Resolver<'_> {
     /// The second pass.
     fn reachable(mut self, target: usize) -> Result<Graph, GraphError> {
         let mut nodes: BTreeMap<usize, StageNode> = BTreeMap::new();
-        let mut instructions: BTreeMap<usize, Vec<(Instruction, bool)>> = BTreeMap::new();
+        let mut instructions: BTreeMap<usize, Vec<Placed>> = BTreeMap::new();
         let mut pending = vec![target];
         while let Some(index) = pending.pop() {
             if nodes.contains_key(&index) {
@@ -204,7 +222,7 @@ impl Resolver<'_> {
                 let label = labelled.then_some(node.label.as_str());
                 let own = instructions.remove(index).unwrap_or_default();
                 let given = (&self.globals, &self.inputs.build_args);
-                node.steps = walk.steps(
+                (node.steps, node.settings) = walk.steps(
                     &node.base,
                     line,
                     label,
@@ -219,13 +237,17 @@ impl Resolver<'_> {
         Ok(Graph { target, stages: nodes.into_values().collect() })
     }
 
-    /// The instructions of a stage, those that its base's `ONBUILD`s add before the others; these are marked.
-    fn instructions(&self, index: usize) -> Result<Vec<(Instruction, bool)>, GraphError> {
+    /// The instructions of a stage, those that its base's `ONBUILD`s add before the others.
+    fn instructions(&self, index: usize) -> Result<Vec<Placed>, GraphError> {
         let (stage, resolved) = (&self.dockerfile.stages[index], &self.stages[index]);
         let mut all = Vec::new();
         if resolved.replaced {
             return Ok(all);
         }
+        let place = |instruction: Instruction, is_trigger| {
+            let sources = self.sources(&instruction)?;
+            Ok(Placed { instruction, is_trigger, sources })
+        };
         if let Base::Stage(base) = resolved.base {
             for instruction in &self.dockerfile.stages[base].instructions {
                 let Kind::Onbuild(trigger) = &instruction.kind else { continue };
@@ -234,32 +256,35 @@ impl Resolver<'_> {
                     word: String::new(),
                     fault: GraphFault::Trigger(trigger.clone()),
                 })?;
-                all.push((read, true));
+                all.push(place(read, true)?);
             }
         }
-        all.extend(stage.instructions.iter().map(|instruction| (instruction.clone(), false)));
+        for instruction in &stage.instructions {
+            all.push(place(instruction.clone(), false)?);
+        }
         Ok(all)
     }
 
     /// What a stage reads.
-    fn node(&self, index: usize, instructions: &[(Instruction, bool)]) -> Result<StageNode, GraphError> {
+    fn node(&self, index: usize, instructions: &[Placed]) -> Result<StageNode, GraphError> {
         let (stage, resolved) = (&self.dockerfile.stages[index], &self.stages[index]);
         let mut depends_on = BTreeSet::new();
         let (mut images, mut contexts) = (BTreeSet::new(), BTreeSet::new());
         if let Base::Stage(base) = resolved.base {
             depends_on.insert(base);
         }
-        for (instruction, _) in instructions {
-            for (written, source) in self.sources(instruction)? {
+        for placed in instructions {
+            for (written, source) in &placed.sources {
                 match source {
                     Source::Nothing => {}
-                    Source::Image(image) => drop(images.insert(image)),
-                    Source::Context(context) => drop(contexts.insert(context)),
-                    Source::Stage(read) if read >= index && !self.stages[read].replaced => {
-                        let fault = GraphFault::ForwardReference(written.clone());
-                        return Err(GraphError { line: instruction.span.first, word: written, fault });
+                    Source::Image(image) => drop(images.insert(image.clone())),
+                    Source::Context(context) => drop(contexts.insert(context.clone())),
+                    Source::Stage(read) if *read >= index && !self.stages[*read].replaced => {
+                        let (line, fault) =
+                            (placed.instruction.span.first, GraphFault::ForwardReference(written.clone()));
+                        return Err(GraphError { line, word: written.clone(), fault });
                     }
-                    Source::Stage(read) => drop(depends_on.insert(read)),
+                    Source::Stage(read) => drop(depends_on.insert(*read)),
                 }
             }
         }
@@ -282,6 +307,7 @@ impl Resolver<'_> {
             external_images: images.into_iter().collect(),
             contexts: contexts.into_iter().collect(),
             steps: Vec::new(),
+            settings: Vec::new(),
             opaque,
         })
     }
