@@ -5,6 +5,7 @@
 
 use super::graph::Source;
 use super::variables::Variable;
+use crate::model::reference::Digest;
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,9 @@ pub enum Operation {
 pub struct Word {
     /// Variables replaced; those that are not known by nothing.
     pub text: String,
-    /// What it depends on beside its text: the word as written, and all that is in scope. `None`: the text is all there is.
-    pub unclear: Option<String>,
+    /// Of what it depends on beside its text: the word as written, and all that is in scope. `None`: the text is all there
+    /// is.
+    pub unclear: Option<Digest>,
 }
 
 /// `RUN`.

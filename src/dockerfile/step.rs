@@ -22,7 +22,7 @@ use super::operation::{Copy, CopySource, Operation, Run, RunMount, Setting, Word
 use super::resolve::expansion_failed;
 use super::variables::{Variable, Variables};
 use super::words;
-use crate::model::reference::Reference;
+use crate::model::reference::{Digest, Reference};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Walk {
     pub(super) fn from_scratch() -> Self {
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let mut variables = Variables::default();
-        variables.set("PATH", Variable { value: Some(path.to_owned()), is_argument: false });
+        variables.set("PATH", Variable { value: Word::plain(path), is_argument: false });
         let (user, shell) = (String::new(), String::new());
         Walk { variables, workdir: "/".to_owned(), unknown_workdir: false, user, shell, unknown_base: false }
     }
@@ -115,7 +115,8 @@ impl Walk {
         let mut reader = Expander { walk: self, lexer: Lexer::new(escape), budget };
         for placed in instructions {
             let line = placed.instruction.span.first;
-            let done = reader.instruction(placed, given).map_err(|error| expansion_failed(error, line, ""))?;
+            let done =
+                reader.instruction(placed, given).map_err(|error| expansion_failed(error, line, ""))?;
             match done {
                 Done::Step(text, operation) => {
                     let onbuild = if placed.is_trigger { "ONBUILD " } else { "" };
@@ -159,10 +160,10 @@ impl Expander<'_> {
                 let mut noted = Vec::new();
                 for argument in arguments {
                     let value = match (build_args.get(&argument.name), &argument.default) {
-                        (Some(Some(given)), _) => Some(given.clone()),
-                        (_, Some(default)) => self.value(default)?,
+                        (Some(Some(given)), _) => Word::plain(given),
+                        (_, Some(default)) => self.word(default)?,
                         (_, None) => match globals.get(&argument.name) {
-                            Some(global) => Some(global.clone()),
+                            Some(global) => Word::plain(global),
                             None => continue,
                         },
                     };
@@ -174,12 +175,10 @@ impl Expander<'_> {
             Kind::Env(pairs) => {
                 let mut values = Vec::new();
                 for (name, value) in pairs {
-                    values.push((self.value(name)?, self.value(value)?));
+                    values.push((self.word(name)?, self.word(value)?));
                 }
                 for (name, value) in &values {
-                    if let Some(name) = name {
-                        self.set(name, value.clone(), false)?;
-                    }
+                    self.set(&name.text, value.clone(), false)?;
                 }
                 Ok(Done::Setting(Word::plain(format!("{} {values:?}", instruction.text))))
             }
@@ -225,8 +224,8 @@ impl Expander<'_> {
         }
     }
 
-    fn set(&mut self, name: &str, value: Option<String>, is_argument: bool) -> Result<(), ExpandError> {
-        self.budget.spend(name.len() + value.as_ref().map_or(0, String::len))?;
+    fn set(&mut self, name: &str, value: Word, is_argument: bool) -> Result<(), ExpandError> {
+        self.budget.spend(name.len() + value.text.len())?;
         self.walk.variables.set(name, Variable { value, is_argument });
         Ok(())
     }
@@ -236,27 +235,18 @@ impl Expander<'_> {
         lexer.expand(word, &|name| variables.get(name), self.budget)
     }
 
-    /// A word's value; `None` where it depends on what is not known.
-    fn value(&mut self, word: &str) -> Result<Option<String>, ExpandError> {
-        match self.expand(self.lexer, word) {
-            Ok(expansion) if expansion.unset.is_empty() || !self.walk.unknown_base => {
-                Ok(Some(expansion.text))
-            }
-            Err(ExpandError::Required { .. }) if self.walk.unknown_base => Ok(None),
-            Ok(_) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// A word, as a cache key depends on it.
     fn word(&mut self, word: &str) -> Result<Word, ExpandError> {
-        Ok(match self.value(word)? {
-            Some(text) => Word::plain(text),
-            None => {
-                let expanded = self.expand(self.lexer, word).map(|it| it.text).unwrap_or_default();
-                Word { text: expanded, unclear: Some(format!("{word:?} {:?}", self.in_scope()?)) }
+        let text = match self.expand(self.lexer, word) {
+            Ok(expansion) if expansion.unset.is_empty() || !self.walk.unknown_base => {
+                return Ok(Word::plain(expansion.text));
             }
-        })
+            Ok(expansion) => expansion.text,
+            Err(ExpandError::Required { .. }) if self.walk.unknown_base => String::new(),
+            Err(error) => return Err(error),
+        };
+        let scope = format!("{word:?} {:?}", self.in_scope()?);
+        Ok(Word { text, unclear: Some(Digest::of(scope.as_bytes())) })
     }
 
     /// Everything that is in scope, in order.
@@ -287,11 +277,7 @@ impl Expander<'_> {
             .collect();
         let variables = &self.walk.variables;
         let lookup = |name: &str| {
-            if secrets.contains(&name) {
-                Some("****".to_owned())
-            } else {
-                variables.get(name)
-            }
+            if secrets.contains(&name) { Some("****".to_owned()) } else { variables.get(name) }
         };
         let lexer = Lexer { raw_quotes: true, keep_unset: true, ..self.lexer };
         let expanded = lexer.expand(&text, &lookup, self.budget).map_or(text, |expansion| expansion.text);
@@ -376,7 +362,7 @@ impl Expander<'_> {
             let slash = if destination.text.ends_with('/') || destination.text == "." { "/" } else { "" };
             destination.text = format!("{}{slash}", absolute(&format!("{folder}/{}", destination.text)));
             if self.walk.unknown_workdir {
-                destination.unclear.get_or_insert_default();
+                destination.unclear.get_or_insert_with(|| Digest::of(b"the base's working folder"));
             }
         }
         let names = self.named_in(&instruction.text);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::operation::Word;
+
 /// The variables of a stage.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Variables {
@@ -20,8 +22,8 @@ struct Entry {
 /// One variable of a `RUN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// `None`: it depends on what is not known here.
-    pub value: Option<String>,
+    /// Its value.
+    pub value: Word,
     /// Set by `ARG`, not by `ENV`.
     pub is_argument: bool,
 }
@@ -29,7 +31,8 @@ pub struct Variable {
 impl Variables {
     /// The value, if there is one that is known.
     pub(super) fn get(&self, name: &str) -> Option<String> {
-        self.by_name.get(name)?.variable.value.clone()
+        let value = &self.by_name.get(name)?.variable.value;
+        value.unclear.is_none().then(|| value.text.clone())
     }
 
     /// Sets one. It becomes the last, as in BuildKit's `EnvList.AddOrReplace`.
@@ -40,9 +43,7 @@ impl Variables {
 
     /// Characters, to be copied.
     pub(super) fn size(&self) -> usize {
-        let length = |(name, entry): (&String, &Entry)| {
-            name.len() + entry.variable.value.as_ref().map_or(0, String::len)
-        };
+        let length = |(name, entry): (&String, &Entry)| name.len() + entry.variable.value.text.len();
         self.by_name.iter().map(length).sum()
     }
 
@@ -62,7 +63,7 @@ mod tests {
     fn what_is_set_again_is_the_last() {
         let mut variables = Variables::default();
         for (name, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
-            variables.set(name, Variable { value: Some(value.to_owned()), is_argument: false });
+            variables.set(name, Variable { value: Word::plain(value), is_argument: false });
         }
         let names: Vec<String> = variables.in_order().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["b", "a"]);

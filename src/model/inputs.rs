@@ -132,6 +132,28 @@ pub enum FileKind {
     Other,
 }
 
+/// What one source of a `COPY`, an `ADD` or a mount means: some files of a context.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selector {
+    /// The named context that it is in; `None` for the build context.
+    pub context: Option<String>,
+    /// The path, from `/`; with `--parents` maybe with a `/./` in it.
+    pub source: String,
+    /// Whether `*`, `?` and `[...]` in it mean something.
+    pub wildcard: bool,
+    /// `--parents`.
+    pub parents: bool,
+    /// The patterns of `--exclude`.
+    pub excludes: Vec<String>,
+}
+
+impl Selector {
+    /// Everything in a context.
+    pub fn all(context: Option<String>) -> Self {
+        Selector { context, source: "/".to_owned(), wildcard: false, parents: false, excludes: Vec::new() }
+    }
+}
+
 impl Inputs {
     /// Whether an image with this input digest may stand for a new build.
     pub fn is_reusable(&self) -> bool {

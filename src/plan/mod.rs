@@ -5,6 +5,7 @@ pub mod builder;
 pub mod cache_repo;
 pub mod chain;
 pub mod command;
+pub mod digest;
 pub mod group;
 pub mod keys;
 pub mod retry;

@@ -1,0 +1,511 @@
+//! The input digest: the identity of everything that can change an image, and of every step on the way to it.
+//!
+//! BuildKit's rule is the model (BUILDKIT.md 5): a step's digest changes where a warm BuildKit would run the step, and
+//! stays where it would say `CACHED`.
+//!
+//! | in a step's digest | not in it |
+//! |---|---|
+//! | what its stage stands on: the steps before it, the base image's digest for the platform | the base's tag |
+//! | the instruction, variables replaced; heredocs | comments, line breaks, what other instructions say |
+//! | `RUN`: every `ARG` and `ENV` in scope, user, folder, shell, mounts, `--network` and the like | predefined proxy arguments that no `ARG` declares |
+//! | `COPY`, `ADD`, bind mounts: path, kind, mode, content, link target, counted xattrs of the files they take | time, owner, files that are left out or that nothing takes |
+//! | `--from`: the last step of the stage, the image's digest | the stage's name |
+//! | secrets and ssh: their ids | their values |
+//! | `COPY --link`: itself alone | what lies below it |
+//!
+//! The image's digest has besides: what its stage and those below it set (`CMD`, `LABEL`, ...), labels, annotations,
+//! attestations, media types of the output, platform, the `# syntax=` frontend's digest, `SOURCE_DATE_EPOCH`.
+//!
+//! What nothing here can see: what a `RUN` fetches, time, chance, cache mounts, secret values, and the version of an
+//! engine's built-in frontend, since no engine is asked. Where the Dockerfile itself says that something outside may move
+//! (an `ADD` of an address without checksum, a moving git ref, an unknown frontend or flag), the image is not reusable.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dockerfile::{
+    Base, Copy, CopySource, Graph, Operation, Run, Source, StageNode, Step, Variable, Word,
+};
+use crate::model::inputs::{File, Inputs, Part, PartKind, Selector, StageInputs, StepInputs, Unknown};
+use crate::model::platform::Platform;
+use crate::model::reference::Digest;
+
+/// Changes whenever the same inputs would give another digest.
+const SCHEMA: &str = "layerlift inputs 1";
+
+/// What has to be found out before a digest can be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Images, as the Dockerfile names them, with the platform that is meant.
+    pub images: BTreeSet<(String, Platform)>,
+    /// Files of contexts.
+    pub files: BTreeSet<Selector>,
+}
+
+/// A named build context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A folder of this machine.
+    Folder,
+    /// An image.
+    Image(String),
+    /// Anything else, with the reason why it cannot be looked at.
+    Unknown(String),
+}
+
+/// What was found out.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The digest of every wanted image, or why it is not known.
+    pub images: BTreeMap<(String, Platform), Result<Digest, String>>,
+    /// All files that are taken, by context and path.
+    pub files: Vec<File>,
+    /// For every wanted selection its files, as ascending places in `files`, or why they are not known.
+    pub selected: BTreeMap<Selector, Result<Vec<usize>, String>>,
+    /// The image of the `# syntax=` directive, with its digest or why that is not known.
+    pub frontend: Option<(String, Result<Digest, String>)>,
+    /// What every `RUN` is given: flags of the build and their values.
+    pub run_options: Vec<(String, String)>,
+    /// What changes the image alone: flags of the build and their values.
+    pub image_options: Vec<(String, String)>,
+    /// What else could change the image unseen.
+    pub unknown: Vec<String>,
+}
+
+/// What is asked of a graph.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The stages.
+    pub graph: &'a Graph,
+    /// The platform that is built for.
+    pub platform: &'a Platform,
+    /// The named contexts.
+    pub contexts: &'a BTreeMap<String, NamedContext>,
+}
+
+/// What has to be found out.
+pub fn wanted(asked: Asked<'_>) -> Wanted {
+    let mut wanted = Wanted::default();
+    for node in &asked.graph.stages {
+        match &node.base {
+            Base::Image(image) => drop(wanted.images.insert((image.clone(), node.platform.clone()))),
+            Base::Context(key) => asked.want_context(key, &node.platform, None, &mut wanted),
+            Base::Scratch | Base::Stage(_) => {}
+        }
+        for step in &node.steps {
+            for (source, selector) in taken(&step.operation) {
+                match source {
+                    None => drop(wanted.files.insert(selector)),
+                    Some(Source::Image(image)) => {
+                        drop(wanted.images.insert((image.clone(), asked.platform.clone())));
+                    }
+                    Some(Source::Context(key)) => {
+                        asked.want_context(key, asked.platform, Some(selector), &mut wanted);
+                    }
+                    Some(Source::Stage(_) | Source::Nothing) => {}
+                }
+            }
+        }
+    }
+    wanted
+}
+
+impl Asked<'_> {
+    fn want_context(self, key: &str, platform: &Platform, selector: Option<Selector>, wanted: &mut Wanted) {
+        match self.contexts.get(key) {
+            Some(NamedContext::Folder) => {
+                let all = || Selector::all(None);
+                let selector = Selector { context: Some(key.to_owned()), ..selector.unwrap_or_else(all) };
+                wanted.files.insert(selector);
+            }
+            Some(NamedContext::Image(image)) => {
+                wanted.images.insert((image.clone(), platform.clone()));
+            }
+            Some(NamedContext::Unknown(_)) | None => {}
+        }
+    }
+}
+
+/// The files that a step takes: from where, and which. A path that is not clear stands for everything.
+fn taken(operation: &Operation) -> Vec<(Option<&Source>, Selector)> {
+    let all = || Selector::all(None);
+    match operation {
+        Operation::Copy(copy) => {
+            let paths = copy.sources.iter().filter_map(|source| match source {
+                CopySource::Path(word) => Some(word),
+                CopySource::Remote(_) => None,
+            });
+            let selectors = paths.map(|word| {
+                let selector = selector(copy, word).unwrap_or_else(all);
+                (copy.from.as_ref(), selector)
+            });
+            selectors.collect()
+        }
+        Operation::Run(run) => {
+            let files = run.mounts.iter().filter_map(|mount| mount.files.as_ref());
+            let selectors = files.map(|(source, word)| {
+                let selector = match word.unclear {
+                    None => Selector { source: word.text.replace("/./", "/"), ..all() },
+                    Some(_) => all(),
+                };
+                (source.as_ref(), selector)
+            });
+            selectors.collect()
+        }
+        Operation::Base | Operation::Workdir(_) | Operation::Nothing => Vec::new(),
+    }
+}
+
+/// What a source of a `COPY` means; `None` where that is not clear.
+fn selector(copy: &Copy, word: &Word) -> Option<Selector> {
+    let named = |name: &'static str| copy.options.iter().filter(move |(option, _)| option == name);
+    let parents = named("parents").next_back().is_some_and(|(_, value)| value.text != "false");
+    let excludes: Vec<&Word> = named("exclude").map(|(_, value)| value).collect();
+    if word.unclear.is_some() || excludes.iter().any(|exclude| exclude.unclear.is_some()) {
+        return None;
+    }
+    Some(Selector {
+        context: None,
+        source: if parents { word.text.clone() } else { word.text.replace("/./", "/") },
+        wildcard: true,
+        parents,
+        excludes: excludes.into_iter().map(|exclude| exclude.text.clone()).collect(),
+    })
+}
+
+/// Makes the value behind the input digest.
+pub fn inputs(asked: Asked<'_>, known: Known) -> Inputs {
+    let mut maker = Maker { asked, known: &known, trees: BTreeMap::new(), unknown: Vec::new() };
+    maker.unknown.extend(known.unknown.iter().map(|what| Unknown { line: 0, what: what.clone() }));
+    let mut stages = Vec::new();
+    for node in &asked.graph.stages {
+        let steps = maker.stage(node);
+        stages.push(StageInputs { name: node.label.clone(), steps });
+    }
+    let image = maker.image();
+    let tree = maker.tree(asked.graph.target);
+    let platform = asked.platform.to_string();
+    let digest = key(&[SCHEMA, tree.as_str(), &platform], &image);
+    let mut unknown = maker.unknown;
+    unknown.sort_by(|one, other| (one.line, &one.what).cmp(&(other.line, &other.what)));
+    unknown.dedup();
+    Inputs { digest, unknown, stages, image, files: known.files }
+}
+
+struct Maker<'a> {
+    asked: Asked<'a>,
+    known: &'a Known,
+    /// What each stage has come to, by index.
+    trees: BTreeMap<usize, Digest>,
+    unknown: Vec<Unknown>,
+}
+
+impl Maker<'_> {
+    fn tree(&self, stage: usize) -> Digest {
+        // Every stage that is named was walked before.
+        self.trees.get(&stage).cloned().unwrap_or_else(|| Digest::of(b""))
+    }
+
+    fn stage(&mut self, node: &StageNode) -> Vec<StepInputs> {
+        for opaque in &node.opaque {
+            let what = format!("{} is not known to layerlift", opaque.what);
+            self.unknown.push(Unknown { line: opaque.line, what });
+        }
+        let platform = node.platform.to_string();
+        let (mut tree, base) = match &node.base {
+            Base::Scratch => (key(&["scratch", &platform], &[]), None),
+            Base::Stage(index) => (self.tree(*index), None),
+            Base::Image(image) => {
+                let part = self.image_part(image, &node.platform, 0);
+                (key(&["image", &platform], std::slice::from_ref(&part)), Some(part))
+            }
+            Base::Context(key_) => {
+                let (part, _) = self.context(key_, &node.platform, Selector::all(None), 0);
+                (key(&["context", &platform], &[part]), None)
+            }
+        };
+        let mut steps = Vec::new();
+        for step in &node.steps {
+            let (parts, files, alone) = match &step.operation {
+                Operation::Base => (base.iter().cloned().collect(), Vec::new(), true),
+                Operation::Run(run) => self.run(step, run),
+                Operation::Copy(copy) => self.copy(step, copy),
+                Operation::Workdir(word) => (vec![instruction(step, &[text_of(word)])], Vec::new(), false),
+                Operation::Nothing => continue,
+            };
+            let digest = match (&step.operation, alone) {
+                (Operation::Base, _) => tree.clone(),
+                (_, true) => key(&["step"], &parts),
+                (_, false) => key(&["step", tree.as_str()], &parts),
+            };
+            tree = match (&step.operation, alone) {
+                (Operation::Base, _) | (_, false) => digest.clone(),
+                (_, true) => key(&["link", tree.as_str(), digest.as_str()], &[]),
+            };
+            let (number, line, instruction) = (step.number, step.line, step.written.clone());
+            steps.push(StepInputs { number, line, instruction, digest, parts, files: ranges(&files) });
+        }
+        self.trees.insert(node.index, tree);
+        steps
+    }
+
+    fn run(&mut self, step: &Step, run: &Run) -> (Vec<Part>, Vec<usize>, bool) {
+        let mut parts = vec![instruction(step, &[run.command.clone()])];
+        let mut files = Vec::new();
+        parts.extend(run.variables.iter().map(variable));
+        for (name, value) in &run.state {
+            parts.push(part(PartKind::State, name, value));
+        }
+        for (name, value) in run.options.iter().chain(&self.known.run_options) {
+            parts.push(part(PartKind::Option, &format!("--{name}"), value));
+        }
+        for mount in &run.mounts {
+            let fields: Vec<String> =
+                mount.fields.iter().map(|(name, word)| format!("{name}={}", text_of(word))).collect();
+            parts.push(part(PartKind::Option, "--mount", &fields.join(",")));
+        }
+        for (source, selector) in taken(&step.operation) {
+            parts.push(self.source(source, selector, step.line, &mut files));
+        }
+        (parts, files, false)
+    }
+
+    fn copy(&mut self, step: &Step, copy: &Copy) -> (Vec<Part>, Vec<usize>, bool) {
+        let mut words = vec![copy.is_add.to_string(), text_of(&copy.destination)];
+        for (name, word) in copy.options.iter().chain(&copy.inline) {
+            words.extend([name.clone(), text_of(word)]);
+        }
+        for source in &copy.sources {
+            let (CopySource::Path(word) | CopySource::Remote(word)) = source;
+            words.push(text_of(word));
+            if let CopySource::Remote(word) = source
+                && let Some(what) = moving(copy, word)
+            {
+                self.unknown.push(Unknown { line: step.line, what });
+            }
+        }
+        let mut parts = vec![instruction(step, &words)];
+        let mut files = Vec::new();
+        parts.extend(copy.variables.iter().map(variable));
+        for (source, selector) in taken(&step.operation) {
+            parts.push(self.source(source, selector, step.line, &mut files));
+        }
+        let named_owner = copy.options.iter().any(|(name, word)| {
+            name == "chown" && !word.text.chars().all(|letter| letter.is_ascii_digit() || letter == ':')
+        });
+        // An owner's name and a relative path mean something in what lies below.
+        let alone = copy.link && copy.destination.unclear.is_none() && !named_owner;
+        (parts, files, alone)
+    }
+
+    /// What a step takes from somewhere.
+    fn source(
+        &mut self,
+        source: Option<&Source>,
+        selector: Selector,
+        line: usize,
+        files: &mut Vec<usize>,
+    ) -> Part {
+        match source {
+            None => {
+                let (part, found) = self.files(selector, line);
+                files.extend(found);
+                part
+            }
+            Some(Source::Nothing) => part(PartKind::Stage, "scratch", "scratch"),
+            Some(Source::Stage(index)) => {
+                let stages = &self.asked.graph.stages;
+                let label = stages.iter().find(|node| node.index == *index).map(|node| node.label.as_str());
+                part(PartKind::Stage, label.unwrap_or_default(), self.tree(*index).as_str())
+            }
+            Some(Source::Image(image)) => self.image_part(image, self.asked.platform, line),
+            Some(Source::Context(key)) => {
+                let (part, found) = self.context(key, self.asked.platform, selector, line);
+                files.extend(found);
+                part
+            }
+        }
+    }
+
+    fn image_part(&mut self, image: &str, platform: &Platform, line: usize) -> Part {
+        let value = match self.known.images.get(&(image.to_owned(), platform.clone())) {
+            Some(Ok(digest)) => digest.to_string(),
+            Some(Err(reason)) => self.doubt(line, format!("the image {image} is not known: {reason}")),
+            None => self.doubt(line, format!("the image {image} is not known")),
+        };
+        part(PartKind::Image, image, &value)
+    }
+
+    fn context(
+        &mut self,
+        key: &str,
+        platform: &Platform,
+        selector: Selector,
+        line: usize,
+    ) -> (Part, Vec<usize>) {
+        match self.asked.contexts.get(key).cloned() {
+            Some(NamedContext::Folder) => {
+                self.files(Selector { context: Some(key.to_owned()), ..selector }, line)
+            }
+            Some(NamedContext::Image(image)) => (self.image_part(&image, platform, line), Vec::new()),
+            Some(NamedContext::Unknown(reason)) => {
+                let value = self.doubt(line, format!("the build context {key} is not known: {reason}"));
+                (part(PartKind::Context, key, &value), Vec::new())
+            }
+            None => {
+                let value = self.doubt(line, format!("the build context {key} is not known"));
+                (part(PartKind::Context, key, &value), Vec::new())
+            }
+        }
+    }
+
+    fn files(&mut self, selector: Selector, line: usize) -> (Part, Vec<usize>) {
+        let name = match &selector.context {
+            Some(context) => format!("{context}:{}", selector.source),
+            None => selector.source.clone(),
+        };
+        let found = match self.known.selected.get(&selector) {
+            Some(Ok(found)) => found.clone(),
+            Some(Err(reason)) => {
+                let value = self.doubt(line, format!("the files of {name} are not known: {reason}"));
+                return (part(PartKind::Files, &name, &value), Vec::new());
+            }
+            None => {
+                let value = self.doubt(line, format!("the files of {name} are not known"));
+                return (part(PartKind::Files, &name, &value), Vec::new());
+            }
+        };
+        let mut bytes = Vec::new();
+        for file in found.iter().filter_map(|place| self.known.files.get(*place)) {
+            let File { context: _, path, kind, mode, size, digest, link } = file;
+            let (kind, mode, size) = (format!("{kind:?}"), format!("{mode:o}"), size.to_string());
+            for field in [path, &kind, &mode, &size, digest, link.as_deref().unwrap_or_default()] {
+                put(&mut bytes, field);
+            }
+        }
+        (part(PartKind::Files, &name, Digest::of(&bytes).as_str()), found)
+    }
+
+    /// Notes something that is not known; gives a value for it, which is no digest.
+    fn doubt(&mut self, line: usize, what: String) -> String {
+        self.unknown.push(Unknown { line, what });
+        "unknown".to_owned()
+    }
+
+    /// What makes the image and no step.
+    fn image(&mut self) -> Vec<Part> {
+        let mut chain = Vec::new();
+        let mut next = Some(self.asked.graph.target);
+        while let Some(node) =
+            next.and_then(|index| self.asked.graph.stages.iter().find(|node| node.index == index))
+        {
+            chain.push(node);
+            // A base stands before its stage in the file, so that this ends.
+            next = if let Base::Stage(base) = node.base { Some(base) } else { None };
+        }
+        let mut parts = Vec::new();
+        for node in chain.into_iter().rev() {
+            for setting in &node.settings {
+                let value = hidden(&[setting.text.clone(), text_of(&setting.value)]);
+                parts.push(part(PartKind::Instruction, &setting.text, &value));
+            }
+        }
+        if let Some((image, digest)) = &self.known.frontend {
+            let value = match digest {
+                Ok(digest) => digest.to_string(),
+                Err(reason) => self.doubt(0, format!("the frontend {image} is not known: {reason}")),
+            };
+            parts.push(part(PartKind::Frontend, image, &value));
+        }
+        for (name, value) in &self.known.image_options {
+            parts.push(part(PartKind::Option, name, &hidden(std::slice::from_ref(value))));
+        }
+        parts
+    }
+}
+
+/// Why what `ADD` fetches may move; `None` where it cannot.
+fn moving(copy: &Copy, word: &Word) -> Option<String> {
+    if word.unclear.is_some() {
+        return Some("ADD fetches from an address that the base image decides".to_owned());
+    }
+    let is_pinned = copy.options.iter().any(|(name, value)| name == "checksum" && !value.text.is_empty());
+    let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let reference =
+        word.text.split_once('#').map(|(_, fragment)| fragment.split(':').next().unwrap_or_default());
+    match is_pinned || reference.is_some_and(is_commit) {
+        true => None,
+        false => Some(format!("ADD fetches {} without --checksum", without_userinfo(&word.text))),
+    }
+}
+
+/// An address without what may be a password.
+fn without_userinfo(address: &str) -> String {
+    match address.split_once("://") {
+        Some((scheme, rest)) => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[start..])
+        }
+        None => address.to_owned(),
+    }
+}
+
+fn part(kind: PartKind, name: &str, value: &str) -> Part {
+    Part { kind, name: name.to_owned(), value: value.to_owned() }
+}
+
+/// The instruction of a step. Its words may hold values that are nobody's business.
+fn instruction(step: &Step, words: &[String]) -> Part {
+    part(PartKind::Instruction, &step.written, &hidden(words))
+}
+
+fn variable((name, variable): &(String, Variable)) -> Part {
+    let kind = if variable.is_argument { PartKind::Argument } else { PartKind::Variable };
+    part(kind, name, &hidden(&[text_of(&variable.value)]))
+}
+
+fn text_of(word: &Word) -> String {
+    match &word.unclear {
+        Some(rest) => format!("{} ({rest})", word.text),
+        None => word.text.clone(),
+    }
+}
+
+fn hidden(values: &[String]) -> String {
+    let mut bytes = Vec::new();
+    values.iter().for_each(|value| put(&mut bytes, value));
+    Digest::of(&bytes).hex()[..32].to_owned()
+}
+
+/// The digest of some words and parts. A name counts where it means something to the engine.
+fn key(words: &[&str], parts: &[Part]) -> Digest {
+    let mut bytes = Vec::new();
+    words.iter().for_each(|word| put(&mut bytes, word));
+    for part in parts {
+        put(&mut bytes, &format!("{:?}", part.kind));
+        if matches!(part.kind, PartKind::Argument | PartKind::Variable | PartKind::State | PartKind::Option) {
+            put(&mut bytes, &part.name);
+        }
+        put(&mut bytes, &part.value);
+    }
+    Digest::of(&bytes)
+}
+
+/// Appends a text so that no two lists of texts give the same bytes.
+fn put(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u64).to_be_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+/// Places as ranges.
+fn ranges(places: &[usize]) -> Vec<(usize, usize)> {
+    let places: BTreeSet<usize> = places.iter().copied().collect();
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for place in places {
+        match ranges.last_mut() {
+            Some((_, end)) if *end == place => *end += 1,
+            _ => ranges.push((place, place + 1)),
+        }
+    }
+    ranges
+}
