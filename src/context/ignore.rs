@@ -96,6 +96,31 @@ impl Ignore {
         Ok(Ignore { lines })
     }
 
+    /// Takes patterns that stand in no file: those of `--exclude` and `--parents`. The matcher gets them as they are
+    /// (patternmatcher `New`), so that what only an ignore file's reader would tidy up is refused. [`Doubt::line`] counts
+    /// the patterns.
+    pub(super) fn of_patterns(patterns: &[String]) -> Result<Self, Doubt> {
+        let mut lines = Vec::new();
+        for (pattern, number) in patterns.iter().zip(1..) {
+            let doubt = |what: &str| Doubt { line: number, what: what.to_owned() };
+            let trimmed = pattern.trim();
+            if trimmed.is_empty() {
+                continue;
+            }
+            let (exception, cleaned) = match trimmed.strip_prefix('!') {
+                Some(rest) if clean(rest) == rest && !rest.starts_with('!') => (true, rest.to_owned()),
+                Some(_) => return Err(doubt(&format!("`{pattern}`"))),
+                None => (false, clean(trimmed)),
+            };
+            let pattern = Pattern::read(&cleaned).map_err(|what| doubt(&what))?;
+            lines.push(Line { exception, text: cleaned, pattern });
+            if lines.len() > MOST_PATTERNS {
+                return Err(doubt("more than 10000 patterns"));
+            }
+        }
+        Ok(Ignore { lines })
+    }
+
     /// Whether every engine since Docker 18.09 takes the file alike. Where something is let back in, older ones look at
     /// one folder above a path only, and they do not quote what regular expressions take for their own.
     pub fn is_plain(&self) -> bool {
@@ -105,7 +130,8 @@ impl Ignore {
         self.lines.iter().all(plain)
     }
 
-    /// What becomes of a path. `folder`: the answer for the folder that holds it, `None` at the root.
+    /// What becomes of a path. `folder`: the answer for the folder that holds it, `None` at the root, or where that was
+    /// not asked.
     pub fn verdict(&self, path: &[u8], folder: Option<&Matched>) -> Verdict {
         let mut ignored = false;
         let mut matched = vec![false; self.lines.len()];
@@ -115,7 +141,8 @@ impl Ignore {
             if !above && line.exception != ignored {
                 continue;
             }
-            matched[number] = above || line.pattern.matches(path);
+            matched[number] =
+                above || line.pattern.matches(path) || folder.is_none() && line.matches_above(path);
             if matched[number] {
                 ignored = !line.exception;
             }
@@ -141,13 +168,21 @@ impl Ignore {
     }
 }
 
+impl Line {
+    /// Whether it matches a folder that a path lies in.
+    fn matches_above(&self, path: &[u8]) -> bool {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        ends.into_iter().any(|end| self.pattern.matches(&path[..end]))
+    }
+}
+
 fn without_glob(text: &str) -> &str {
     let text = text.strip_suffix("/**").unwrap_or(text);
     text.strip_suffix("/*").unwrap_or(text)
 }
 
 /// A path without `.`, `..` and needless slashes, as Go's `filepath.Clean` gives it.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -4,6 +4,7 @@
 //! `ignore` (with `pattern`), `git_index` and the rule in `modes` are pure: bytes in, values out.
 
 pub mod git_index;
+mod glob;
 pub mod ignore;
 pub mod modes;
 mod pattern;
@@ -11,6 +12,7 @@ mod place;
 pub mod repository;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod select;
 pub mod shadow;
 pub mod survey;
 pub mod walk;

@@ -147,7 +147,7 @@ fn class(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Piece
 }
 
 /// The characters of a path; as in Go, a byte that begins none is one replacement character.
-fn characters(mut bytes: &[u8]) -> Vec<char> {
+pub(super) fn characters(mut bytes: &[u8]) -> Vec<char> {
     let mut characters = Vec::with_capacity(bytes.len());
     while !bytes.is_empty() {
         let (valid, skipped) = match std::str::from_utf8(bytes) {
@@ -166,7 +166,7 @@ fn characters(mut bytes: &[u8]) -> Vec<char> {
 
 /// Whether the pieces match the whole text. From the last piece to the first, every place of the text is decided at once,
 /// so that no pattern makes it slow.
-fn pieces_match(pieces: &[Piece], text: &[char]) -> bool {
+pub(super) fn pieces_match(pieces: &[Piece], text: &[char]) -> bool {
     let length = text.len();
     // `after[place]`: the pieces that follow match the text from there.
     let mut after = vec![false; length + 1];

@@ -139,7 +139,7 @@ pub(super) fn is_below(path: &[u8], folder: &[u8]) -> bool {
 }
 
 /// No name has a zero byte, so that `/` in its place comes before everything.
-fn in_tree_order(one: &[u8], other: &[u8]) -> Ordering {
+pub(super) fn in_tree_order(one: &[u8], other: &[u8]) -> Ordering {
     let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     one.iter().map(rank).cmp(other.iter().map(rank))
 }

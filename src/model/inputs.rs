@@ -96,6 +96,22 @@ pub enum PartKind {
     Frontend,
 }
 
+/// What one source of a `COPY`, an `ADD` or a bind mount means.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selector {
+    /// The named context that it is taken from; `None` for the build context.
+    pub context: Option<String>,
+    /// The source, variables replaced. With or without `/` in front, cleaned or not; with [`Selector::parents`] as it
+    /// stands, since its `/./` has a meaning.
+    pub source: String,
+    /// Whether `*`, `?` and `[` have their meaning: in `COPY` and `ADD`, not in a bind mount.
+    pub wildcard: bool,
+    /// `--parents`.
+    pub parents: bool,
+    /// The patterns of `--exclude`, variables replaced.
+    pub excludes: Vec<String>,
+}
+
 /// A file of a context, as far as it counts for a result: its time and its owner do not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
@@ -130,21 +146,6 @@ pub enum FileKind {
     Symlink,
     /// A pipe, a socket, a device.
     Other,
-}
-
-/// What one source of a `COPY`, an `ADD` or a mount means: some files of a context.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Selector {
-    /// The named context that it is in; `None` for the build context.
-    pub context: Option<String>,
-    /// The path, from `/`; with `--parents` maybe with a `/./` in it.
-    pub source: String,
-    /// Whether `*`, `?` and `[...]` in it mean something.
-    pub wildcard: bool,
-    /// `--parents`.
-    pub parents: bool,
-    /// The patterns of `--exclude`.
-    pub excludes: Vec<String>,
 }
 
 impl Selector {
