@@ -78,6 +78,7 @@ impl Shadow {
         // What is in a folder is there when it gets its time and mode, which may forbid writing.
         for folder in folders.iter().rev() {
             let opened = File::open(&folder.target)?;
+            copy_attributes(&File::open(&folder.source)?, &opened);
             opened.set_times(times(&folder.source.symlink_metadata()?)?)?;
             opened.set_permissions(Permissions::from_mode(folder.mode))?;
         }
@@ -225,7 +226,7 @@ fn copy(item: &Item) -> io::Result<()> {
 /// Extended attributes are part of a step's key. Those that a system sets by itself cannot be set, and do not count.
 fn copy_attributes(source: &File, target: &File) {
     // Hardly any file has some.
-    if rustix::fs::flistxattr(source, &mut [0; 0][..]).unwrap_or(0) == 0 {
+    if rustix::fs::flistxattr_query(source).unwrap_or(0) == 0 {
         return;
     }
     let mut names = vec![0; 64 << 10];

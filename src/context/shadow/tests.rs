@@ -135,3 +135,22 @@ async fn repositories_in_a_context_have_their_own_index() {
     }
     assert!(!changed.contains(&b"app/project/app/made".as_slice()));
 }
+
+#[tokio::test]
+async fn extended_attributes_come_along() {
+    // The source stands on a file system that has some, unlike some for temporary files.
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
+    let root = checkout(folder.path()).await;
+    for path in ["app/a", "app"] {
+        rustix::fs::setxattr(root.join(path), "user.x", path.as_bytes(), rustix::fs::XattrFlags::empty())
+            .unwrap();
+    }
+    let survey = Survey::of(&root, &Ignore::nothing(), &[]).unwrap();
+    let shadow = Shadow::make(&[&survey], &[], folder.path(), &never).unwrap();
+    let there = shadow.of(&root).unwrap();
+    for path in ["app/a", "app"] {
+        let mut value = [0; 16];
+        let length = rustix::fs::getxattr(there.join(path), "user.x", &mut value[..]).unwrap();
+        assert_eq!(&value[..length], path.as_bytes());
+    }
+}
