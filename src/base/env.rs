@@ -128,6 +128,7 @@ variables! {
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";
     XDG_RUNTIME_DIR = "the user's folder until logout; podman keeps `containers/auth.json` in it";
     XDG_CONFIG_HOME = "where podman and buildah look for `containers/auth.json` too";
+    XDG_CACHE_HOME = "where `layerlift` remembers digests of files; `.cache` in the user's folder when absent";
     CONTAINER_HOST = "the machine that builds for podman";
     CONTAINER_CONNECTION = "the name of the machine that builds for podman";
     CONTAINERS_REGISTRIES_CONF = "the file of podman and buildah that says how registries are reached";
@@ -184,6 +185,14 @@ impl Environment {
         }
     }
 
+    /// The folder for what may be deleted at any time: `layerlift` in `XDG_CACHE_HOME`, or in `.cache` of the user's
+    /// folder. `None` where neither is an absolute path.
+    pub fn cache_folder(&self) -> Option<PathBuf> {
+        let given = self.get(XDG_CACHE_HOME).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let folder = given.or_else(|| Some(Path::new(self.get(HOME)?).join(".cache")))?;
+        folder.is_absolute().then(|| folder.join("layerlift"))
+    }
+
     /// The file of a program on `PATH`, as a shell would take it.
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
         self.programs(name).next()
@@ -231,5 +240,16 @@ mod tests {
         assert_eq!(environment.get(CI_COMMIT_TAG), None);
         assert!(environment.is_true(CI));
         assert!(!environment.is_true(GITLAB_CI));
+    }
+
+    #[test]
+    fn the_cache_folder_is_absolute_or_none() {
+        let folder = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Environment>().cache_folder();
+        let home = ("HOME", "/home/u");
+        assert_eq!(folder(&[home]), Some("/home/u/.cache/layerlift".into()));
+        assert_eq!(folder(&[home, ("XDG_CACHE_HOME", "/c")]), Some("/c/layerlift".into()));
+        assert_eq!(folder(&[home, ("XDG_CACHE_HOME", "c")]), Some("/home/u/.cache/layerlift".into()));
+        assert_eq!(folder(&[]), None);
+        assert_eq!(folder(&[("HOME", "u")]), None);
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! `ignore` (with `pattern`), `git_index` and the rule in `modes` are pure: bytes in, values out.
 
+mod content;
 pub mod git_index;
 mod glob;
+pub mod hash;
 pub mod ignore;
 pub mod modes;
 mod pattern;
@@ -14,5 +16,6 @@ pub mod repository;
 pub(crate) mod samples;
 pub mod select;
 pub mod shadow;
+pub mod stat_cache;
 pub mod survey;
 pub mod walk;
