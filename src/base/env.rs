@@ -37,6 +37,7 @@ variables! {
     LAYERLIFT_CACHE_DIR = "folder of the `local` strategy";
     LAYERLIFT_REGISTRY_TIMEOUT = "longest time that one cache question to a registry may take, in seconds";
     LAYERLIFT_INSECURE_REGISTRY = "registries to be spoken to over plain HTTP, separated by commas";
+    LAYERLIFT_REGISTRY_MIRROR = "registries that have what Docker Hub has, separated by commas";
     LAYERLIFT_BUILDER_AUTO = "`true`: a builder is made where the default one cannot export a cache";
     LAYERLIFT_CONFIG = "settings file, instead of `.layerlift.yml`";
     LAYERLIFT_NORMALIZE_MODES = "`on`, `off` or `auto`: tracked files are built with the modes that git records";
@@ -120,6 +121,10 @@ variables! {
     DOCKER_DEFAULT_PLATFORM = "platform to build for when none is given";
     BUILDX_BUILDER = "the builder in use";
     BUILDX_CONFIG = "folder of buildx's state";
+    BUILDX_GIT_LABELS = "buildx labels images with the commit";
+    BUILDX_NO_DEFAULT_ATTESTATIONS = "`true`: buildx adds no provenance by itself";
+    EXPERIMENTAL_BUILDKIT_SOURCE_POLICY = "file with which BuildKit takes other sources than those named";
+    SOURCE_DATE_EPOCH = "seconds since 1970 that BuildKit gives to what it makes; buildx hands it on";
     BUILDX_GIT_CHECK_DIRTY = "`true`: buildx asks git whether the work tree was changed";
     DOCKER_CLI_PLUGIN_SOCKET = "set by Docker's client for its plugins: they are to end when it closes";
     DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND = "set by Docker's client for its plugins: the client's own name";

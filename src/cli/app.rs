@@ -74,6 +74,12 @@ pub enum Command {
     Buildctl(LineArgs),
     /// Show what `build` would do and why, with the exact commands; runs nothing
     Plan(PlanArgs),
+    /// Print the input digest: the identity of everything that can change the image
+    ///
+    /// Two builds with the same digest make the same image, so that it can name one, or be a key of other caches. No engine
+    /// is needed: the Dockerfile, the files that it takes and the registry's digests of its base images are looked at.
+    /// What could change the image unseen is told on standard error; such an image is never reused.
+    Digest(PlanArgs),
     /// Look at cache refs, and move them
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -275,11 +281,11 @@ pub struct BuildArgs {
     pub engine: EngineFlags,
 }
 
-/// Arguments of `plan`.
+/// Arguments of `plan` and `digest`.
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 pub struct PlanArgs {
-    /// Form of the plan
+    /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
     pub format: Format,
     /// Settings.

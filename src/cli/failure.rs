@@ -114,6 +114,7 @@ impl From<Error> for Failure {
                 .with_hint("put the Dockerfile into the archive, or give the context as a folder"),
             Error::Source(_) => failed(ExitCode::NO_INPUT),
             // The source line stands in the message; the fault is in it already.
+            Error::Inputs(_) => failed(ExitCode::DOCKERFILE),
             Error::Dockerfile { .. } | Error::Graph { .. } => {
                 Failure::new(ExitCode::DOCKERFILE, error.to_string())
             }

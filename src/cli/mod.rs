@@ -8,6 +8,7 @@ mod buildctl;
 mod builder;
 mod cache;
 mod compose;
+mod digest;
 mod doctor;
 mod engine_flags;
 mod failure;
@@ -100,6 +101,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Buildah(arguments) => buildah::run(Tool::Buildah, arguments, &world).await,
             Command::Podman(arguments) => buildah::run(Tool::Podman, arguments, &world).await,
             Command::Plan(arguments) => plan::run(arguments, &world).await,
+            Command::Digest(arguments) => world.unless_interrupted(digest::run(arguments, &world)).await,
             Command::Buildctl(arguments) => buildctl::run(arguments, &world).await,
             Command::Cache(command) => world.unless_interrupted(cache::run(command, &world)).await,
             Command::Builder(command) => world.unless_interrupted(builder::run(command, &world)).await,

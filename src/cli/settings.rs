@@ -63,6 +63,9 @@ pub struct SettingsArgs {
     /// Registry to speak to over plain HTTP; may be given several times
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
+    /// Registry that has what Docker Hub has, asked before it for base images; may be given several times
+    #[arg(long, value_name = "HOST[:PORT]")]
+    registry_mirror: Vec<String>,
     /// Make and use a BuildKit container where the default builder cannot export a cache
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     builder_auto: Option<bool>,
@@ -88,6 +91,7 @@ struct SettingsFile {
     cache_dir: Option<PathBuf>,
     registry_timeout: Option<f64>,
     insecure_registry: Option<Vec<String>>,
+    registry_mirror: Option<Vec<String>>,
     builder_auto: Option<bool>,
     builder: Option<BuilderFile>,
 }
@@ -170,6 +174,11 @@ impl SettingsArgs {
                 env::LAYERLIFT_INSECURE_REGISTRY,
                 &self.insecure_registry,
                 file.insecure_registry,
+            ),
+            registry_mirrors: resolver.list(
+                env::LAYERLIFT_REGISTRY_MIRROR,
+                &self.registry_mirror,
+                file.registry_mirror,
             ),
             member: None,
             builder_auto: resolver

@@ -8,6 +8,7 @@ mod budget;
 mod directive;
 mod error;
 mod expand;
+mod expander;
 mod glob;
 mod graph;
 mod heredoc;

@@ -9,20 +9,19 @@
 //! of a trigger reaches begins at 2 (`[tools 3/2]`), since BuildKit resolves its base twice. Docker 20.10 without a
 //! `# syntax=` knows no heredocs and refuses such files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::budget::Budget;
 use super::error::GraphError;
-use super::expand::{ExpandError, Expansion, Lexer};
-use super::graph::{Base, Placed, Source};
-use super::heredoc::Heredoc;
-use super::instruction::{Instruction, Kind, Transfer};
-use super::mount::Mount;
-use super::operation::{Copy, CopySource, Operation, Run, RunMount, Setting, Word};
+use super::expand::{ExpandError, Lexer};
+use super::expander::{Expander, absolute};
+use super::graph::{Base, Placed};
+use super::instruction::Kind;
+use super::operation::{Operation, Setting, Word};
 use super::resolve::expansion_failed;
 use super::variables::{Variable, Variables};
 use super::words;
-use crate::model::reference::{Digest, Reference};
+use crate::model::reference::Reference;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,16 +47,16 @@ pub struct Step {
 /// What a stage has become so far.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
-    variables: Variables,
+    pub(super) variables: Variables,
     /// That of an image is not known; most that are built upon have none.
-    workdir: String,
+    pub(super) workdir: String,
     /// The working folder depends on what is not known.
-    unknown_workdir: bool,
-    user: String,
+    pub(super) unknown_workdir: bool,
+    pub(super) user: String,
     /// The `SHELL` instruction.
-    shell: String,
+    pub(super) shell: String,
     /// Whether variables may exist that are not known here.
-    unknown_base: bool,
+    pub(super) unknown_base: bool,
 }
 
 impl Walk {
@@ -141,12 +140,6 @@ enum Done {
     Setting(Word),
 }
 
-struct Expander<'a> {
-    walk: &'a mut Walk,
-    lexer: Lexer,
-    budget: &'a mut Budget,
-}
-
 impl Expander<'_> {
     /// Takes one instruction into account.
     fn instruction(
@@ -223,220 +216,12 @@ impl Expander<'_> {
             }
         }
     }
-
-    fn set(&mut self, name: &str, value: Word, is_argument: bool) -> Result<(), ExpandError> {
-        self.budget.spend(name.len() + value.text.len())?;
-        self.walk.variables.set(name, Variable { value, is_argument });
-        Ok(())
-    }
-
-    fn expand(&mut self, lexer: Lexer, word: &str) -> Result<Expansion, ExpandError> {
-        let variables = &self.walk.variables;
-        lexer.expand(word, &|name| variables.get(name), self.budget)
-    }
-
-    /// A word, as a cache key depends on it.
-    fn word(&mut self, word: &str) -> Result<Word, ExpandError> {
-        let text = match self.expand(self.lexer, word) {
-            Ok(expansion) if expansion.unset.is_empty() || !self.walk.unknown_base => {
-                return Ok(Word::plain(expansion.text));
-            }
-            Ok(expansion) => expansion.text,
-            Err(ExpandError::Required { .. }) if self.walk.unknown_base => String::new(),
-            Err(error) => return Err(error),
-        };
-        let scope = format!("{word:?} {:?}", self.in_scope()?);
-        Ok(Word { text, unclear: Some(Digest::of(scope.as_bytes())) })
-    }
-
-    /// Everything that is in scope, in order.
-    fn in_scope(&mut self) -> Result<Vec<(String, Variable)>, ExpandError> {
-        self.budget.spend(self.walk.variables.size())?;
-        Ok(self.walk.variables.in_order())
-    }
-
-    /// A whole instruction as shown; one that cannot be expanded is shown as written.
-    fn shown(&mut self, text: &str) -> String {
-        let expanded =
-            self.expand(self.lexer, text).map_or_else(|_| text.to_owned(), |expansion| expansion.text);
-        upper_case_name(&expanded)
-    }
-
-    /// A `RUN` as shown: with its quotes, and the first line of a heredoc that is all there is.
-    fn command(&mut self, instruction: &Instruction, mounts: &[Mount]) -> String {
-        let mut text = instruction.text.clone();
-        let rest = words::split(&instruction.text, self.lexer.escape).rest;
-        if let (Some(heredoc), Some(_)) = (instruction.heredocs.first(), Heredoc::of_word(rest)) {
-            text.push_str(&format!(" ({})", heredoc.summary()));
-        }
-        let secrets: Vec<&str> = mounts
-            .iter()
-            .filter(|mount| mount.kind == "secret")
-            .flat_map(|mount| &mount.fields)
-            .filter_map(|(key, value)| if key == "env" { value.as_deref() } else { None })
-            .collect();
-        let variables = &self.walk.variables;
-        let lookup = |name: &str| {
-            if secrets.contains(&name) { Some("****".to_owned()) } else { variables.get(name) }
-        };
-        let lexer = Lexer { raw_quotes: true, keep_unset: true, ..self.lexer };
-        let expanded = lexer.expand(&text, &lookup, self.budget).map_or(text, |expansion| expansion.text);
-        upper_case_name(&expanded)
-    }
-
-    fn run(
-        &mut self,
-        instruction: &Instruction,
-        mounts: &[Mount],
-        sources: &[(String, Source)],
-    ) -> Result<Run, ExpandError> {
-        let mut sources = sources.iter().map(|(_, source)| source.clone());
-        let mut of_mounts = Vec::new();
-        for mount in mounts {
-            let from = mount.from.as_ref().and_then(|_| sources.next());
-            let mut fields = Vec::new();
-            for (key, value) in mount.fields.iter().filter(|(key, _)| key != "from") {
-                fields.push((key.clone(), self.word(value.as_deref().unwrap_or_default())?));
-            }
-            let files = match from.is_some() || mount.reads_context() {
-                true => Some((from, self.path(mount.source.as_deref().unwrap_or("/"))?)),
-                false => None,
-            };
-            of_mounts.push(RunMount { fields, files });
-        }
-        let mut command = words::split(&instruction.text, self.lexer.escape).rest.to_owned();
-        for heredoc in &instruction.heredocs {
-            command.push_str(&format!("\n{}{}", heredoc.content, heredoc.name));
-        }
-        let flags = instruction.flags.iter().filter(|flag| flag.name != "mount");
-        Ok(Run {
-            command,
-            options: flags.map(|flag| (flag.name.clone(), flag.value.clone().unwrap_or_default())).collect(),
-            mounts: of_mounts,
-            variables: self.in_scope()?,
-            state: vec![
-                ("user", self.walk.user.clone()),
-                ("working folder", self.walk.workdir.clone()),
-                ("shell", self.walk.shell.clone()),
-            ],
-        })
-    }
-
-    fn copy(
-        &mut self,
-        instruction: &Instruction,
-        transfer: &Transfer,
-        is_add: bool,
-        from: Option<Source>,
-    ) -> Result<Copy, ExpandError> {
-        let mut sources = Vec::new();
-        for source in &transfer.sources {
-            let word = self.word(source)?;
-            sources.push(match is_add && (word.unclear.is_some() || is_remote(&word.text)) {
-                true => CopySource::Remote(word),
-                false => CopySource::Path(self.path(source)?),
-            });
-        }
-        let mut options = Vec::new();
-        for flag in instruction.flags.iter().filter(|flag| !["from", "link"].contains(&flag.name.as_str())) {
-            options.push((flag.name.clone(), self.word(flag.value.as_deref().unwrap_or_default())?));
-        }
-        let mut inline = Vec::new();
-        for heredoc in &instruction.heredocs {
-            // Whatever the rules for quotes in it are: as written, and what its variables are.
-            let lexer = Lexer { raw_quotes: true, raw_escapes: true, ..self.lexer };
-            let expanded = match heredoc.expand {
-                true => self.expand(lexer, &heredoc.content).map(|it| it.text).unwrap_or_default(),
-                false => String::new(),
-            };
-            let text = format!("{} {} {expanded}", heredoc.strip_tabs, heredoc.content);
-            let unclear = match heredoc.expand && self.walk.unknown_base {
-                true => self.word(&heredoc.content).map_or(None, |word| word.unclear),
-                false => None,
-            };
-            inline.push((heredoc.name.clone(), Word { text, unclear }));
-        }
-        let mut destination = self.word(&transfer.destination)?;
-        if !destination.text.starts_with('/') {
-            let folder = &self.walk.workdir;
-            let slash = if destination.text.ends_with('/') || destination.text == "." { "/" } else { "" };
-            destination.text = format!("{}{slash}", absolute(&format!("{folder}/{}", destination.text)));
-            if self.walk.unknown_workdir {
-                destination.unclear.get_or_insert_with(|| Digest::of(b"the base's working folder"));
-            }
-        }
-        let names = self.named_in(&instruction.text);
-        let mut variables = self.in_scope()?;
-        variables.retain(|(name, _)| names.contains(name));
-        Ok(Copy {
-            is_add,
-            from,
-            sources,
-            inline,
-            destination,
-            options,
-            // With `--chmod` BuildKit copies in the ordinary way.
-            link: transfer.link && !instruction.flags.iter().any(|flag| flag.name == "chmod"),
-            variables,
-        })
-    }
-
-    /// A path in a context: from `/`, without needless parts.
-    fn path(&mut self, source: &str) -> Result<Word, ExpandError> {
-        let word = self.word(source)?;
-        Ok(Word { text: clean_source(&word.text), ..word })
-    }
-
-    /// The variables that a text names.
-    fn named_in(&mut self, text: &str) -> BTreeSet<String> {
-        let names = std::cell::RefCell::new(BTreeSet::new());
-        let lookup = |name: &str| {
-            names.borrow_mut().insert(name.to_owned());
-            None
-        };
-        // One that cannot be read names what was read so far.
-        let _ = self.lexer.expand(text, &lookup, self.budget);
-        names.into_inner()
-    }
-}
-
-/// A source as BuildKit keeps it: from `/`; `/./`, which `--parents` gives a meaning, stays.
-fn clean_source(source: &str) -> String {
-    match source.split_once("/./") {
-        Some((parent, rest)) => format!("{}/./{}", absolute(parent), absolute(rest).trim_start_matches('/')),
-        None => absolute(source),
-    }
-}
-
-fn upper_case_name(text: &str) -> String {
-    match text.split_once(' ') {
-        Some((name, rest)) => format!("{} {rest}", name.to_uppercase()),
-        None => text.to_uppercase(),
-    }
-}
-
-/// From `/`, without `.`, `..` and doubled slashes.
-fn absolute(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            other => parts.push(other),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-/// Whether `ADD` fetches it: a URL, or `user@host:path`.
-fn is_remote(source: &str) -> bool {
-    let scp = || source.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'));
-    source.contains("://") || scp()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dockerfile::CopySource;
     use crate::dockerfile::{Dockerfile, Inputs, graph};
     use crate::model::platform::Platform;
 

@@ -118,6 +118,8 @@ pub struct Settings {
     pub registry_timeout: Duration,
     /// Registries that are spoken to over plain HTTP, as `host` or `host:port`.
     pub insecure_registries: Vec<String>,
+    /// Registries that have what Docker Hub has: `host[:port]`, or an address. They are asked before it, as engines do.
+    pub registry_mirrors: Vec<String>,
     /// What the image is called among those that are built together: a compose service, a bake target. It is part of the
     /// names of its cache refs. `None` for an image of its own. No one sets it; it comes with the definition.
     pub member: Option<String>,
@@ -145,6 +147,7 @@ impl Default for Settings {
             cache_dir: PathBuf::from(".layerlift/cache"),
             registry_timeout: Duration::from_secs(10),
             insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
             member: None,
             builder_auto: false,
             builder: BuilderSettings::default(),

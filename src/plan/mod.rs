@@ -12,3 +12,4 @@ pub mod retry;
 pub mod scope;
 pub mod steps;
 pub mod strategy;
+pub mod wanted;

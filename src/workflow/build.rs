@@ -165,6 +165,7 @@ pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
         cache_to: cache_to(&plan.keep),
         candidates: plan.chain.verdicts.clone(),
         tags: request.tags(),
+        inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.digest.to_string()),
         ..Outcome::begun(facts.pipeline.clone(), facts.engine.clone(), plan.strategy, facts.modes.clone())
     }
 }

@@ -178,17 +178,36 @@ fn ignore(dockerfile: &Dockerfile, root: &Path, engine: &Engine) -> Ignore {
         }
         _ => root.join(".dockerignore"),
     };
-    let bytes = || {
-        // A link means something else to an engine, which cannot leave the context.
-        file.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let mut bytes = Vec::new();
-        let opened = std::fs::File::open(&file).ok()?;
-        opened.take(LARGEST_IGNORE_FILE + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() as u64 <= LARGEST_IGNORE_FILE).then_some(bytes)
-    };
     let is_exact = engine.frontend == Frontend::Buildx && engine.buildx >= Some(MATCHES_PARENTS);
-    let read = bytes().and_then(|bytes| Ignore::read(&bytes).ok());
-    read.filter(|ignore| is_exact || ignore.is_plain()).unwrap_or_default()
+    read_ignore(&file).ok().filter(|ignore| is_exact || ignore.is_plain()).unwrap_or_default()
+}
+
+/// The ignore rules of a context, as BuildKit chooses them: those beside the Dockerfile, else those in the root.
+/// `dockerfile`: as the user names it, for the build context alone. `Err`: they are not understood.
+pub(super) fn ignore_rules(dockerfile: Option<&str>, root: &Path, working: &Path) -> Result<Ignore, String> {
+    let named = dockerfile.filter(|name| *name != "-" && !name.contains("://"));
+    let own = named.map(|name| own_ignore_file(&working.join(name)));
+    let there = own.filter(|file| file.symlink_metadata().is_ok());
+    read_ignore(&there.unwrap_or_else(|| root.join(".dockerignore")))
+}
+
+/// Reads an ignore file; one that is not there leaves nothing out.
+fn read_ignore(file: &Path) -> Result<Ignore, String> {
+    let failed = |reason: &dyn std::fmt::Display| format!("{}: {reason}", file.display());
+    match file.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ignore::nothing()),
+        Err(error) => return Err(failed(&error)),
+        Ok(found) if found.is_file() => {}
+        // A link means something else to an engine, which cannot leave the context.
+        Ok(_) => return Err(failed(&"it is no regular file")),
+    }
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(|error| failed(&error))?;
+    opened.take(LARGEST_IGNORE_FILE + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > LARGEST_IGNORE_FILE {
+        return Err(failed(&"it is larger than 1 MiB"));
+    }
+    Ignore::read(&bytes).map_err(|doubt| failed(&doubt))
 }
 
 #[cfg(test)]

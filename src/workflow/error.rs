@@ -35,6 +35,9 @@ pub enum Error {
         /// What is wrong.
         error: Box<GraphError>,
     },
+    /// What the image is made from cannot be told from here.
+    #[error("what the image is made from is not known: {0}")]
+    Inputs(String),
     /// No engine that could build.
     #[error(transparent)]
     Engine(#[from] probe::Error),

@@ -2,14 +2,15 @@
 //!
 //! Everything that waits, waits at the same time: the engine is probed while the registry is asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::env::{self, Environment};
-use crate::dockerfile::{self, Dockerfile, Graph, Inputs};
+use crate::base::env;
+use crate::dockerfile::Graph;
 use crate::engine::probe::{self, Probe};
 use crate::model::engine::{Engine, Frontend};
+use crate::model::inputs::Inputs;
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
@@ -26,8 +27,10 @@ use crate::workflow::builder::{self, Act};
 use crate::workflow::contexts::{self, Contexts};
 use crate::workflow::error::Error;
 use crate::workflow::exposure;
+use crate::workflow::graph;
+use crate::workflow::inputs::{self, Given};
 use crate::workflow::lookup::{self, Look, Named};
-use crate::workflow::source::{Source, Text};
+use crate::workflow::source::Source;
 use crate::workflow::stand_in;
 use crate::workflow::world::World;
 
@@ -53,6 +56,35 @@ pub struct Surroundings {
     pub images: Vec<Reference>,
     /// What went wrong.
     pub warnings: Vec<String>,
+}
+
+/// What is to be known to tell what an image is made from: the input digest, without any engine.
+pub async fn inputs_without_engine(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    source: &Source,
+) -> Result<Inputs, Error> {
+    let client = registry(world, settings)?;
+    let folder = match &request.context {
+        Context::Folder(folder) => folder.as_path(),
+        Context::Remote(_) | Context::Stdin => world.folder.as_path(),
+    };
+    let pipeline = surroundings(world, settings, folder).await.pipeline;
+    let asked = platforms(request, world, &mut Vec::new());
+    let build_platform = this_machine();
+    let platforms = if asked.is_empty() { vec![build_platform.clone()] } else { asked };
+    // A mistake in the Dockerfile is told as such.
+    graph::graph(request, source, &platforms, &build_platform, &world.environment)?.map_err(Error::Inputs)?;
+    let given = Given {
+        request,
+        settings,
+        source,
+        pipeline: &pipeline,
+        platforms: &platforms,
+        build_platform: &build_platform,
+    };
+    inputs::gather(world, &client, given).await.map_err(Error::Inputs)
 }
 
 /// Finds out where we run. `folder`: where the sources are.
@@ -141,23 +173,40 @@ pub async fn of_image(
         let contexts = contexts(world, request, settings, &source.name, &engine, pipeline.is_ci()).await;
         Ok::<_, Error>((engine, contexts))
     };
-    let (engine, mut candidates) =
-        tokio::join!(engine, lookup::candidates(client, chain, &guessed, Look::Caches),);
+    let build_platform = this_machine();
+    let given = Given {
+        request,
+        settings,
+        source,
+        pipeline: &pipeline,
+        platforms: &guessed,
+        build_platform: &build_platform,
+    };
+    let (engine, mut candidates, mut inputs) = tokio::join!(
+        engine,
+        lookup::candidates(client, chain, &guessed, Look::Caches),
+        inputs_of(world, client, given)
+    );
     let (engine, contexts) = engine?;
     let contexts = contexts.unwrap_or_else(|reason| {
         warnings.push(stand_in::left_as_they_are(&reason));
         Contexts { modes: Modes::untouched(reason), ..Contexts::default() }
     });
     let platforms = if asked.is_empty() { vec![engine.platform.clone()] } else { asked };
+    if platforms != guessed || engine.platform != build_platform {
+        let given = Given { platforms: &platforms, build_platform: &engine.platform, ..given };
+        inputs = inputs_of(world, client, given).await;
+    }
     if platforms != guessed {
         keys = keys_for(&platforms);
         let chain = asked_for(caches(&cache_repo, &scopes, &keys));
         candidates = lookup::candidates(client, chain, &platforms, Look::Caches).await;
     }
-    let (graph, unnamed) = match graph(request, source, &platforms, &engine.platform, &world.environment)? {
-        Ok((graph, unnamed)) => (Ok(graph), unnamed),
-        Err(reason) => (Err(reason), Unnamed { stages: Vec::new(), named: Ok(Vec::new()) }),
-    };
+    let (graph, unnamed) =
+        match graph::graph(request, source, &platforms, &engine.platform, &world.environment)? {
+            Ok((graph, unnamed)) => (Ok(graph), unnamed),
+            Err(reason) => (Err(reason), Unnamed { stages: Vec::new(), named: Ok(Vec::new()) }),
+        };
     if engine.frontend == Frontend::Classic && matches!(settings.strategy, None | Some(Strategy::Classic)) {
         let stages = asked_for(stages(&cache_repo, &scopes, &keys, graph.as_ref().ok()));
         candidates = lookup::candidates(client, stages, &platforms, Look::Images).await;
@@ -169,7 +218,7 @@ pub async fn of_image(
         engine,
         builder: None,
         graph,
-        inputs: Err("nobody has looked at them".to_owned()),
+        inputs: inputs.map(Arc::new),
         unnamed,
         scopes,
         may_write,
@@ -183,6 +232,14 @@ pub async fn of_image(
         warnings,
     };
     Ok((facts, Arc::new(contexts)))
+}
+
+/// What the image is made from, where anybody asks.
+async fn inputs_of(world: &World, client: &Client, given: Given<'_>) -> Result<Inputs, String> {
+    if given.request.is_question() || given.settings.strategy == Some(Strategy::Off) {
+        return Err("nobody asks for it".to_owned());
+    }
+    inputs::gather(world, client, given).await
 }
 
 /// The folders that files come from, where their modes are to be those that git records.
@@ -310,72 +367,6 @@ fn stages(
 fn named(repo: &Result<CacheRepo, String>, scope: &Scope, tag: &str) -> Option<Named> {
     let reference = repo.as_ref().ok()?.repository.with_tag(tag).ok()?;
     Some(Named { reference, scope: scope.to_string() })
-}
-
-/// What the target needs. A Dockerfile that cannot be looked at, or that another frontend reads, is unknown, which is no
-/// error.
-fn graph(
-    request: &Request,
-    source: &Source,
-    platforms: &[Platform],
-    build_platform: &Platform,
-    environment: &Environment,
-) -> Result<Result<(Graph, Unnamed), String>, Error> {
-    let bytes = match &source.dockerfile {
-        Text::Known(bytes) => bytes,
-        Text::Unknown(reason) => return Ok(Err(reason.clone())),
-    };
-    let text = || String::from_utf8_lossy(bytes).into_owned();
-    let dockerfile = match Dockerfile::parse(bytes) {
-        Ok(dockerfile) => dockerfile,
-        Err(error) if error.certain => {
-            return Err(Error::Dockerfile { name: source.name.clone(), text: text(), error: error.into() });
-        }
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    // As docker reads it: an argument without a value has that of the variable of its name.
-    let build_args: BTreeMap<String, Option<String>> = request
-        .build_args()
-        .map(|(name, value)| {
-            (name.to_owned(), value.or_else(|| environment.by_name(name)).map(str::to_owned))
-        })
-        .collect();
-    let contexts =
-        request.build_contexts().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let inputs = Inputs {
-        build_args,
-        target: request.last("target").map(str::to_owned),
-        platform: platforms.first().unwrap_or(build_platform).clone(),
-        build_platform: build_platform.clone(),
-        contexts,
-    };
-    match dockerfile::graph(&dockerfile, &inputs) {
-        Ok(graph) => {
-            let unnamed = unnamed(bytes, source, &dockerfile, &graph);
-            Ok(Ok((graph, unnamed)))
-        }
-        Err(error) if error.is_certain() => {
-            Err(Error::Graph { name: source.name.clone(), text: text(), error: error.into() })
-        }
-        Err(error) => Ok(Err(error.to_string())),
-    }
-}
-
-/// The stages without a name that the target needs, and the Dockerfile that gives them one.
-fn unnamed(bytes: &[u8], source: &Source, dockerfile: &Dockerfile, graph: &Graph) -> Unnamed {
-    let nameless = |index: usize| index != graph.target && dockerfile.stages[index].name.is_none();
-    let stages = || graph.stages.iter().filter(|stage| nameless(stage.index));
-    // Line 0 is the file as a whole: a frontend of which nothing is known.
-    let unknown = stages().flat_map(|stage| &stage.opaque).find(|opaque| opaque.line == 0);
-    let named = if source.in_archive {
-        Err("its Dockerfile is in an archive on standard input".to_owned())
-    } else if let Some(opaque) = unknown {
-        Err(format!("what the Dockerfile means is not known: {}", opaque.what))
-    } else {
-        let indices: Vec<usize> = stages().map(|stage| stage.index).collect();
-        dockerfile::named(bytes, dockerfile, &indices).map_err(|taken| taken.to_string())
-    };
-    Unnamed { stages: stages().map(|stage| stage.label.clone()).collect(), named }
 }
 
 /// The folder of the nearest scope that has one, for the `local` strategy.

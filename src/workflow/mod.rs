@@ -1,5 +1,6 @@
 //! The spine: request, facts, plan, run, outcome, report.
 
+pub mod bases;
 pub mod build;
 pub mod buildah;
 pub mod buildctl;
@@ -15,9 +16,11 @@ pub mod engine_run;
 pub mod error;
 pub mod exposure;
 pub mod facts;
+pub mod graph;
 pub mod group;
 pub mod handover;
 pub mod init;
+pub mod inputs;
 pub mod install;
 mod json_text;
 pub mod keep;

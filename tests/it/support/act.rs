@@ -90,6 +90,7 @@ impl Run {
         // A runner of one's own hands its variables to the jobs; the registry is not ghcr.io here.
         command.env("LAYERLIFT_CACHE_REPO", scene.registry.reference(&format!("{}/cache", scene.repository)));
         command.env("XDG_CACHE_HOME", scene.path("act"));
+        command.env("LAYERLIFT_REGISTRY_MIRROR", &scene.registry.address);
         let finished = run(&mut command);
         let lines = finished.all().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         Run { finished, lines }

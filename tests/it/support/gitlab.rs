@@ -161,6 +161,7 @@ impl GitLab {
             ("CI_REGISTRY_PASSWORD", PASSWORD),
             ("LAYERLIFT_PATH", BINARY),
             ("LAYERLIFT_INSECURE_REGISTRY", &self.registry.address),
+            ("LAYERLIFT_REGISTRY_MIRROR", &self.registry.address),
         ];
         variables.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
         variables
