@@ -25,6 +25,7 @@ mod wrapped;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 
@@ -93,7 +94,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
         let interrupts =
             process::interrupts(environment.get(env::DOCKER_CLI_PLUGIN_SOCKET)).map_err(internal)?;
         let folder = std::env::current_dir().map_err(internal)?;
-        let world = World { environment, folder, printer, interrupts };
+        let world = World { environment, folder, printer, interrupts, files: Arc::default() };
         match app.command {
             Command::Build(arguments) => build::run(arguments, &world).await,
             Command::Bake(arguments) => bake::run(arguments, &world).await,

@@ -86,6 +86,11 @@ impl StatCache {
         StatCache { file, now: now.as_nanosecond(), files, changed: false }
     }
 
+    /// One that is kept nowhere: for what is looked at several times in one run.
+    pub fn in_memory(now: Timestamp) -> Self {
+        StatCache { file: None, now: now.as_nanosecond(), files: BTreeMap::new(), changed: false }
+    }
+
     /// The digest of a file that is as it was.
     pub(super) fn get(&self, path: &[u8], stat: &Stat) -> Option<Short> {
         self.files.get(path).filter(|(known, _)| known == stat).map(|(_, digest)| *digest)

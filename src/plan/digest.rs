@@ -42,12 +42,19 @@ pub struct Known {
     pub selected: BTreeMap<Selector, Result<Vec<usize>, String>>,
     /// The image of the `# syntax=` directive, with its digest or why that is not known.
     pub frontend: Option<(String, Result<Digest, String>)>,
-    /// What every `RUN` is given: flags of the build and their values.
-    pub run_options: Vec<(String, String)>,
-    /// What changes the image alone: flags of the build and their values.
-    pub image_options: Vec<(String, String)>,
+    /// What the build is told.
+    pub options: Options,
     /// What else could change the image unseen.
     pub unknown: Vec<String>,
+}
+
+/// Flags and variables of a build, with their values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Those that every `RUN` is given.
+    pub run: Vec<(String, String)>,
+    /// Those that change the image alone.
+    pub image: Vec<(String, String)>,
 }
 
 /// Makes the value behind the input digest.
@@ -127,13 +134,13 @@ impl Maker<'_> {
     }
 
     fn run(&mut self, step: &Step, run: &Run) -> (Vec<Part>, Vec<usize>, bool) {
-        let mut parts = vec![instruction(step, &[run.command.clone()])];
+        let mut parts = vec![instruction(step, std::slice::from_ref(&run.command))];
         let mut files = Vec::new();
         parts.extend(run.variables.iter().map(variable));
         for (name, value) in &run.state {
             parts.push(part(PartKind::State, name, value));
         }
-        for (name, value) in run.options.iter().chain(&self.known.run_options) {
+        for (name, value) in run.options.iter().chain(&self.known.options.run) {
             parts.push(part(PartKind::Option, &format!("--{name}"), value));
         }
         for mount in &run.mounts {
@@ -294,7 +301,7 @@ impl Maker<'_> {
             };
             parts.push(part(PartKind::Frontend, image, &value));
         }
-        for (name, value) in &self.known.image_options {
+        for (name, value) in &self.known.options.image {
             parts.push(part(PartKind::Option, name, &hidden(std::slice::from_ref(value))));
         }
         parts

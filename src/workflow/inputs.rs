@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 
@@ -21,7 +22,7 @@ use crate::model::platform::Platform;
 use crate::model::reference::Digest;
 use crate::model::request::{Context, Request, Value, csv_fields};
 use crate::model::settings::Settings;
-use crate::plan::digest::{self, Known};
+use crate::plan::digest::{self, Known, Options};
 use crate::plan::wanted::{self, Asked, NamedContext};
 use crate::registry::Client;
 use crate::workflow::source::{Source, Text};
@@ -109,6 +110,7 @@ async fn of_platform(
         selectors: wanted.files,
         // An empty runner has none, and need not make one.
         stat_cache: (!pipeline.is_ci()).then(|| world.environment.cache_folder()).flatten(),
+        read: Arc::clone(&world.files),
     };
     let interrupts = world.interrupts.clone();
     // Disk and registry answer at the same time.
@@ -122,9 +124,9 @@ async fn of_platform(
     let (images, frontend, files) =
         tokio::join!(bases::resolve(client, mirrors, wanted.images), of_frontend, files);
     let (files, selected) = files.map_err(|error| error.to_string())?;
-    let (run_options, image_options) = options(given, &world.environment);
+    let options = options(given, &world.environment);
     let unknown = unknown(request, &world.environment);
-    let known = Known { images, files, selected, frontend, run_options, image_options, unknown };
+    let known = Known { images, files, selected, frontend, options, unknown };
     Ok(digest::inputs(asked, known))
 }
 
@@ -149,9 +151,9 @@ fn frontend(request: &Request, source: &Source) -> Option<String> {
 }
 
 /// Flags and variables as options: those of every `RUN`, and those of the image.
-fn options(given: Given<'_>, environment: &Environment) -> (Vec<(String, String)>, Vec<(String, String)>) {
+fn options(given: Given<'_>, environment: &Environment) -> Options {
     let request = given.request;
-    let (mut run, mut image) = (Vec::new(), Vec::new());
+    let Options { mut run, mut image } = Options::default();
     for flag in &request.flags {
         let value = match &flag.value {
             Value::Switch(on) => on.to_string(),
@@ -196,7 +198,7 @@ fn options(given: Given<'_>, environment: &Environment) -> (Vec<(String, String)
     for platform in given.platforms {
         image.push(("platform".to_owned(), platform.to_string()));
     }
-    (run, image)
+    Options { run, image }
 }
 
 /// What else could change the image unseen.
@@ -218,6 +220,8 @@ struct Look {
     selectors: BTreeSet<Selector>,
     /// Where the digests of unchanged files are kept.
     stat_cache: Option<PathBuf>,
+    /// What was read already.
+    read: Arc<Mutex<BTreeMap<PathBuf, StatCache>>>,
 }
 
 type Selected = BTreeMap<Selector, Result<Vec<usize>, String>>;
@@ -265,7 +269,12 @@ impl Look {
         let root = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
         let dockerfile = context.is_none().then_some(self.dockerfile.as_str());
         let ignore = contexts::ignore_rules(dockerfile, &root, &self.working)?;
-        let mut cache = self.stat_cache.as_ref().map(|folder| StatCache::open(folder, &root, clock::now()));
+        // Who needs the same files waits for them.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = read.entry(root.clone()).or_insert_with(|| match &self.stat_cache {
+            Some(folder) => StatCache::open(folder, &root, clock::now()),
+            None => StatCache::in_memory(clock::now()),
+        });
         let (entries, modes) = self.entries(&root, &ignore)?;
         let mut chosen = Vec::new();
         for selector in selectors {
@@ -276,12 +285,10 @@ impl Look {
             });
         }
         let taken: BTreeSet<usize> = chosen.iter().flatten().copied().collect();
-        let hashed = hash::hash(&root, &entries, &taken, cache.as_mut(), stop);
+        let hashed = hash::hash(&root, &entries, &taken, Some(cache), stop);
         let hashed = hashed.map_err(|error| error.to_string())?;
-        if let Some(cache) = cache {
-            // It saves time the next time, nothing else.
-            let _ = cache.save();
-        }
+        // It saves time the next time, nothing else.
+        let _ = cache.save();
         let places: BTreeMap<usize, usize> = taken.iter().copied().zip(0..).collect();
         let mut files = Vec::with_capacity(taken.len());
         for (place, file) in hashed.into_iter().enumerate() {

@@ -1,10 +1,13 @@
 //! What every command gets: the surroundings, as values.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use crate::base::env::Environment;
 use crate::base::printer::Printer;
 use crate::base::process::{self, Interrupts};
+use crate::context::stat_cache::StatCache;
 use crate::workflow::error::Error;
 
 /// The surroundings of one run.
@@ -18,6 +21,8 @@ pub struct World {
     pub printer: Printer,
     /// Whether somebody wants us to stop.
     pub interrupts: Interrupts,
+    /// What was read of contexts in this run, by their roots: images of one project take the same files.
+    pub files: Arc<Mutex<BTreeMap<PathBuf, StatCache>>>,
 }
 
 impl World {

@@ -146,7 +146,8 @@ fn a_pipe_is_no_socket() {
 
 #[test]
 fn what_changed_since_it_was_listed_is_named() {
-    let changes: [(&str, fn(&Path)); 5] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 5] = [
         ("gone", |file| std::fs::remove_file(file).unwrap()),
         ("mode", |file| set_permissions(file, Permissions::from_mode(0o600)).unwrap()),
         ("link", |file| {

@@ -51,8 +51,7 @@ impl Build {
         let asked = Asked { graph: &graph, platform: &platform, contexts: &contexts };
         let wanted = wanted(asked);
         let mut known = Known {
-            run_options: pairs(&self.run_options),
-            image_options: pairs(&self.image_options),
+            options: Options { run: pairs(&self.run_options), image: pairs(&self.image_options) },
             ..Known::default()
         };
         for (image, platform) in wanted.images {
