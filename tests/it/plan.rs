@@ -28,6 +28,9 @@ fn plan(scene: &Scene, arguments: &[&str]) -> String {
     assert_eq!(scene.test.temporary_files(), [""; 0], "a temporary file was left");
     let text = text.replace(&scene.registry.reference(&scene.repository), "registry/project");
     let text = text.replace(scene.project.folder().to_str().unwrap(), "<project>");
+    // Where the tests have their base images from.
+    let text: String =
+        text.split_inclusive('\n').filter(|line| !line.contains("LAYERLIFT_REGISTRY_MIRROR")).collect();
     // The modes of the test's own files are those of whoever runs it.
     let start = text.find("a CI job; ").unwrap() + "a CI job; ".len();
     let end = start + text[start..].find(')').unwrap();
