@@ -41,6 +41,9 @@ pub enum Error {
     /// Neither an image, an index, nor a cache; or several of them at once.
     #[error("unsupported manifest: {0}")]
     Unsupported(&'static str),
+    /// A build's record that cannot be used.
+    #[error("{0}")]
+    Record(&'static str),
     /// An image without `moby.buildkit.cache.v0`: built without inline cache, or nothing in it could be cached.
     #[error("image has no cache metadata")]
     NoCache,

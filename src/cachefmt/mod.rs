@@ -6,9 +6,11 @@
 //! [`prune`](prune()) cuts to what BuildKit imports; [`write`](write()) authors the one ref
 //! that BuildKit is given.
 
+pub mod build_record;
 pub mod cache;
 pub mod cacheconfig;
 pub mod error;
+pub mod folded;
 pub mod inline;
 pub mod manifest;
 pub mod mediatype;

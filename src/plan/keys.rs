@@ -1,7 +1,7 @@
 //! Names of cache refs inside the cache repo, and the way back from a tag to what it names.
 //!
-//! A tag is `[prefix]<scope>[--<image>][--stage-<stage>]`. `--` occurs in none of the parts, and an image's part never
-//! begins with `stage-`, so that every tag has one reading. The longest is 6 + 47 + 2 + 30 + 8 + 30 = 123 characters; a
+//! A tag is `[prefix]<scope>[--<image>][--stage-<stage>]` or `[prefix]<scope>[--<image>]--record`. `--` occurs in none of
+//! the parts, and an image's part never begins with `stage-` and is never `record`, so that every tag has one reading. The longest is 6 + 47 + 2 + 30 + 8 + 30 = 123 characters; a
 //! registry takes 128.
 
 use crate::model::platform::Platform;
@@ -11,6 +11,7 @@ use crate::plan::scope::{Scope, hashed_slug, is_token, slug};
 const LONGEST_PART: usize = 30;
 const SEPARATOR: &str = "--";
 const STAGE: &str = "stage-";
+const RECORD: &str = "record";
 
 /// What tells the images of one project apart. Paths are relative to the project, with `/`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,6 +97,16 @@ impl Keys {
     pub fn stage_tag(&self, scope: &Scope, stage: &str) -> String {
         format!("{}{SEPARATOR}{STAGE}{}", self.cache_tag(scope), slug(stage, LONGEST_PART))
     }
+
+    /// The tag of the record of the last build that wrote the scope's cache ref.
+    pub fn record_tag(&self, scope: &Scope) -> String {
+        record_tag(&self.cache_tag(scope))
+    }
+}
+
+/// The tag of the record that belongs to a cache ref's tag.
+pub fn record_tag(cache_tag: &str) -> String {
+    format!("{cache_tag}{SEPARATOR}{RECORD}")
 }
 
 /// What a tag names.
@@ -107,10 +118,16 @@ pub struct Named {
     pub image: Option<String>,
     /// The stage's part, where it is a stage's image.
     pub stage: Option<String>,
+    /// It is a build's record, and no cache.
+    pub record: bool,
 }
 
 /// Reads a tag of a cache repo. `None`: not one of ours.
 pub fn parse(tag_prefix: &str, tag: &str) -> Option<Named> {
+    if let Some(cache_tag) = tag.strip_suffix(RECORD).and_then(|tag| tag.strip_suffix(SEPARATOR)) {
+        let of = parse(tag_prefix, cache_tag)?;
+        return (of.stage.is_none() && !of.record).then_some(Named { record: true, ..of });
+    }
     let mut parts = tag.strip_prefix(tag_prefix)?.split(SEPARATOR);
     let scope = Scope::parse(parts.next()?)?;
     let part = |text: &str| is_token(text, LONGEST_PART).then(|| text.to_owned());
@@ -125,7 +142,7 @@ pub fn parse(tag_prefix: &str, tag: &str) -> Option<Named> {
         }
         _ => return None,
     };
-    Some(Named { scope, image, stage })
+    Some(Named { scope, image, stage, record: false })
 }
 
 #[cfg(test)]
@@ -200,6 +217,12 @@ mod tests {
         assert_eq!(read("cache-mr-12--api"), Some(("mr-12".to_owned(), text("api"), None)));
         assert_eq!(read("cache-mr-12--stage-build"), Some(("mr-12".to_owned(), None, text("build"))));
         assert_eq!(read("cache-mr-12--api--stage-0"), Some(("mr-12".to_owned(), text("api"), text("0"))));
+        let record = parse("cache-", "cache-mr-12--api--record").unwrap();
+        assert!(record.record && record.image.as_deref() == Some("api") && record.stage.is_none());
+        assert!(parse("", "mr-12--record").unwrap().record);
+        for tag in ["mr-12--stage-a--record", "mr-12--record--record", "--record"] {
+            assert_eq!(parse("", tag), None, "{tag}");
+        }
         let foreign = ["v1", "latest", "cache-", "cache--a", "cache-a--b--c", "cache-a--stage-", "cache-A"];
         for tag in foreign.iter().chain(&["cache-a--stage-b--stage-c", "cache-a--b--stage-c--d"]) {
             assert_eq!(read(tag), None, "{tag}");
@@ -241,6 +264,7 @@ mod tests {
                     scope,
                     image: image.part(),
                     stage: stage.as_ref().map(|stage| slug(stage, LONGEST_PART)),
+                    record: false,
                 };
                 (tag, named)
             };
