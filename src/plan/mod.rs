@@ -6,6 +6,7 @@ pub mod cache_repo;
 pub mod chain;
 pub mod command;
 pub mod digest;
+pub mod explain;
 pub mod group;
 pub mod keys;
 pub mod retry;

@@ -1,0 +1,89 @@
+//! Where the build did otherwise than was said before it.
+
+use std::collections::HashSet;
+
+use crate::model::inputs::{Inputs, PartKind, StageInputs};
+use crate::model::outcome::{StageOutcome, StepStatus};
+use crate::plan::explain::{Recorded, ended, is_base, known, parts};
+
+/// What may have made a difference, as far as that is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Suspect<'a> {
+    /// The engine's BuildKit.
+    pub buildkit: Option<&'a str>,
+    /// The build was run once more without the cache.
+    pub without_cache: bool,
+    /// Layers of what was read are gone from the registry.
+    pub layers_gone: bool,
+    /// The records are of this machine's own builds, whose engine keeps what it likes.
+    pub own_store: bool,
+}
+
+/// The first surprise of each stage; what follows from one in another stage is none.
+pub fn surprises(
+    inputs: &Inputs,
+    records: &[&Recorded],
+    done: &[StageOutcome],
+    suspect: Suspect<'_>,
+) -> Vec<String> {
+    let known = known(records);
+    let mut surprised: HashSet<&str> = HashSet::new();
+    let mut told = Vec::new();
+    for stage in &inputs.stages {
+        let differs = |(_, step): &(usize, &crate::model::inputs::StepInputs)| {
+            let expected = known.contains(&step.digest);
+            match ended(done, &stage.name, step.number) {
+                Some(StepStatus::Run | StepStatus::Failed) => expected,
+                Some(StepStatus::Cached) => !expected,
+                Some(StepStatus::Skipped) | None => false,
+            }
+        };
+        let steps = stage.steps.iter().enumerate().filter(|(_, step)| !is_base(step));
+        let Some((index, step)) = steps.into_iter().find(differs) else { continue };
+        let follows = stage.steps[..=index]
+            .iter()
+            .flat_map(|step| &step.parts)
+            .any(|part| part.kind == PartKind::Stage && surprised.contains(part.name.as_str()));
+        surprised.insert(&stage.name);
+        if follows {
+            continue;
+        }
+        let what =
+            format!("step {} of stage `{}`, `{}`,", step.number, stage.name, parts::cut(&step.instruction));
+        told.push(if known.contains(&step.digest) {
+            format!("{what} ran although the record has it: {}", why_run(records, suspect))
+        } else {
+            format!("{what} did not have to run: {}", why_cached(stage, index))
+        });
+    }
+    told
+}
+
+fn why_run(records: &[&Recorded], suspect: Suspect<'_>) -> String {
+    let maker = records.iter().find_map(|recorded| {
+        let made = recorded.record.engine.buildkit.as_deref()?;
+        let now = suspect.buildkit?;
+        (made != now).then(|| format!("the cache was made by BuildKit {made}, this is {now}"))
+    });
+    if suspect.without_cache {
+        "the build was run once more without the cache".to_owned()
+    } else if suspect.layers_gone {
+        "layers of the cache are gone from the registry".to_owned()
+    } else if suspect.own_store {
+        "the engine's own store has lost it".to_owned()
+    } else {
+        maker.unwrap_or_else(|| {
+            "the cache was cut or written by another build since, or something counts that layerlift does not see"
+                .to_owned()
+        })
+    }
+}
+
+fn why_cached(stage: &StageInputs, index: usize) -> String {
+    let stages = stage.steps[index].parts.iter().filter(|part| part.kind == PartKind::Stage);
+    let names: Vec<String> = stages.map(|part| format!("`{}`", part.name)).collect();
+    match names.as_slice() {
+        [] => "the engine's own store or an older build in the cache had it".to_owned(),
+        names => format!("what it takes from stage {} came out the same", names.join(", ")),
+    }
+}

@@ -1,0 +1,454 @@
+use std::time::Duration;
+
+use super::*;
+use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs};
+use crate::model::outcome::StepOutcome;
+use crate::model::record::RecordedEngine;
+
+/// A step as a test writes it: instruction, parts, paths of files with their content.
+#[derive(Clone)]
+struct Given {
+    instruction: String,
+    parts: Vec<Part>,
+    files: Vec<(&'static str, &'static str)>,
+}
+
+fn part(kind: PartKind, name: &str, value: &str) -> Part {
+    Part { kind, name: name.to_owned(), value: value.to_owned() }
+}
+
+fn step(instruction: &str) -> Given {
+    let text = part(PartKind::Instruction, "", instruction);
+    Given { instruction: instruction.to_owned(), parts: vec![text], files: Vec::new() }
+}
+
+impl Given {
+    fn with(mut self, kind: PartKind, name: &str, value: &str) -> Self {
+        self.parts.push(part(kind, name, value));
+        self
+    }
+
+    fn reading(mut self, files: &[(&'static str, &'static str)]) -> Self {
+        self.files = files.to_vec();
+        self
+    }
+}
+
+fn from(image: &str, digest: &str) -> Given {
+    let digest = Digest::of(digest.as_bytes()).to_string();
+    let base = Given { parts: Vec::new(), ..step(&format!("FROM {image}")) };
+    base.with(PartKind::Image, image, &digest)
+}
+
+/// What a copy depends on: the last step of another stage.
+fn of_stage(stages: &[(&str, Vec<Given>)], name: &str) -> String {
+    let inputs = inputs(stages);
+    let stage = inputs.stages.iter().find(|stage| stage.name == name).unwrap();
+    stage.steps.last().unwrap().digest.to_string()
+}
+
+/// Digests are those of all that was before in the stage, as in the real ones.
+fn inputs(stages: &[(&str, Vec<Given>)]) -> Inputs {
+    let mut files = Vec::new();
+    let stages: Vec<StageInputs> = stages
+        .iter()
+        .map(|(name, steps)| {
+            let mut chain = String::new();
+            let steps = steps.iter().enumerate().map(|(index, given)| {
+                let from = files.len();
+                files.extend(given.files.iter().map(|(path, content)| File {
+                    context: None,
+                    path: (*path).to_owned(),
+                    kind: FileKind::File,
+                    mode: 0o644,
+                    size: content.len() as u64,
+                    digest: Digest::of(content.as_bytes()).hex()[..32].to_owned(),
+                    link: None,
+                }));
+                chain += &format!("{:?}{:?}", given.parts, given.files);
+                StepInputs {
+                    number: index + 1,
+                    line: index + 1,
+                    instruction: given.instruction.clone(),
+                    digest: Digest::of(chain.as_bytes()),
+                    parts: given.parts.clone(),
+                    files: if from == files.len() { Vec::new() } else { vec![(from, files.len())] },
+                }
+            });
+            StageInputs { name: (*name).to_owned(), steps: steps.collect() }
+        })
+        .collect();
+    let digest = Digest::of(format!("{stages:?}").as_bytes());
+    Inputs { digest, unknown: Vec::new(), stages, image: Vec::new(), files }
+}
+
+/// How the steps of a build went, each `RUN` in ten seconds.
+fn went(inputs: &Inputs, status: impl Fn(&str, usize) -> StepStatus) -> Vec<StageOutcome> {
+    let stage = |stage: &StageInputs| StageOutcome {
+        name: stage.name.clone(),
+        steps: stage
+            .steps
+            .iter()
+            .filter(|step| !is_base(step))
+            .map(|step| StepOutcome {
+                number: step.number as u32,
+                of: stage.steps.len() as u32,
+                instruction: step.instruction.clone(),
+                platform: None,
+                status: status(&stage.name, step.number),
+                duration: Duration::from_secs(if step.instruction.starts_with("RUN") { 10 } else { 0 }),
+            })
+            .collect(),
+    };
+    inputs.stages.iter().map(stage).collect()
+}
+
+fn recorded(scope: &str, inputs: Inputs) -> Recorded {
+    let record = Record {
+        version: 1,
+        created: "2026-11-23T12:00:00Z".parse().unwrap(),
+        layerlift: "0.1.0".to_owned(),
+        engine: RecordedEngine {
+            version: "28.5.2".to_owned(),
+            buildkit: Some("0.25.0".to_owned()),
+            builder: "default".to_owned(),
+        },
+        strategy: "registry".to_owned(),
+        scope: Some(scope.to_owned()),
+        commit: None,
+        pipeline_url: None,
+        status: BuildStatus::Succeeded,
+        cache_from: Vec::new(),
+        cache_to: None,
+        tags: Vec::new(),
+        digest: None,
+        duration: 1.0,
+        preparation: 0.1,
+        cache_export: 0.0,
+        stages: went(&inputs, |_, _| StepStatus::Run),
+        inputs: Some(inputs),
+        explanation: None,
+    };
+    Recorded { reference: format!("localhost:5000/cache:{scope}--record"), record: Arc::new(record) }
+}
+
+/// What is said of two builds, a line for each miss, its causes below it.
+fn told(now: &[(&str, Vec<Given>)], before: &[(&str, Vec<Given>)]) -> String {
+    show(&explain(&inputs(now), &[&recorded("branch-main", inputs(before))], None))
+}
+
+fn show(explanation: &Explanation) -> String {
+    let (run, of) = explanation.predicted.unwrap();
+    let mut text = format!("{run} of {of}\n");
+    for miss in &explanation.misses {
+        text += &format!("{} {} {}\n", miss.stage, miss.number, miss.instruction);
+        for cause in &miss.causes {
+            let advice = cause.advice.iter().map(|advice| format!(": {advice}")).collect::<String>();
+            text += &format!("  {}{advice}\n", cause.text);
+        }
+    }
+    explanation.notes.iter().for_each(|note| text += &format!("{note}\n"));
+    text
+}
+
+/// Two stages: one that builds, one that copies what came of it.
+fn project(base: &str, source: &'static str) -> Vec<(&'static str, Vec<Given>)> {
+    let mut stages = vec![(
+        "build",
+        vec![
+            from("python:3.12", base),
+            step("COPY requirements.txt ./").reading(&[("requirements.txt", "flask")]),
+            step("RUN pip install -r requirements.txt"),
+            step("COPY src ./src").reading(&[("src/app.py", source), ("src/db.py", "db")]),
+            step("RUN python -m build"),
+        ],
+    )];
+    let last = of_stage(&stages, "build");
+    stages.push((
+        "stage-1",
+        vec![
+            from("alpine:3.22", "alpine"),
+            step("RUN adduser app"),
+            step("COPY --from=build /out /app").with(PartKind::Stage, "build", &last),
+        ],
+    ));
+    stages
+}
+
+#[test]
+fn nothing_changed() {
+    assert_eq!(told(&project("1", "a"), &project("1", "a")), "0 of 6\n");
+}
+
+#[test]
+fn a_file_changed() {
+    insta::assert_snapshot!(told(&project("1", "print(12345678)"), &project("1", "abc")), @r"
+    3 of 6
+    build 4 COPY src ./src
+      `src/app.py` changed (+12 bytes)
+    stage-1 3 COPY --from=build /out /app
+      stage `build` changed
+    ");
+}
+
+#[test]
+fn a_base_moved() {
+    insta::assert_snapshot!(told(&project("2", "a"), &project("1", "a")), @r"
+    5 of 6
+    build 1 FROM python:3.12
+      base `python:3.12` moved from sha256:6b86b273ff34.. to sha256:d4735e3a265e..
+    stage-1 3 COPY --from=build /out /app
+      stage `build` changed
+    ");
+    let mut other = project("1", "a");
+    other[1].1[0] = from("alpine:3.23", "alpine");
+    insta::assert_snapshot!(told(&other, &project("1", "a")), @r"
+    2 of 6
+    stage-1 1 FROM alpine:3.23
+      base is `alpine:3.23`, it was `alpine:3.22`
+    ");
+}
+
+/// A stage with an early ARG: three steps have it in scope, the last one names it.
+fn argued(value: &str) -> Vec<(&'static str, Vec<Given>)> {
+    let value = Digest::of(value.as_bytes()).to_string();
+    let argued = |text: &str| step(text).with(PartKind::Argument, "GIT_SHA", &value);
+    vec![(
+        "build",
+        vec![
+            from("python:3.12", "1"),
+            step("RUN apt-get update"),
+            argued("RUN pip install flask"),
+            argued("RUN pip install pandas"),
+            step("COPY . .").reading(&[("a", "a")]),
+            argued("RUN echo $GIT_SHA > version"),
+            argued("RUN make"),
+        ],
+    )]
+}
+
+#[test]
+fn an_early_argument_differs() {
+    insta::assert_snapshot!(told(&argued("1"), &argued("2")), @r"
+    5 of 6
+    build 3 RUN pip install flask
+      build arg `GIT_SHA` differs, first used in step 3 of stage `build`: moving its ARG below step 5 would keep 3 steps (20.0s)
+    ");
+    let mut late = [argued("1"), argued("2")];
+    for stages in &mut late {
+        stages[0].1.remove(5);
+    }
+    let [now, before] = late;
+    insta::assert_snapshot!(told(&now, &before), @r"
+    4 of 5
+    build 3 RUN pip install flask
+      build arg `GIT_SHA` differs, first used in step 3 of stage `build`: moving its ARG below step 6 would keep 4 steps (30.0s), unless a program reads it
+    ");
+    // After the build, what the steps took just now counts.
+    let done = went(&inputs(&argued("1")), |_, _| StepStatus::Run);
+    let mut cached = recorded("branch-main", inputs(&argued("2")));
+    Arc::make_mut(&mut cached.record).stages = went(&inputs(&argued("2")), |_, _| StepStatus::Cached);
+    let before = show(&explain(&inputs(&argued("1")), &[&cached], None));
+    assert!(before.ends_with("would keep 3 steps\n"), "{before}");
+    let after = show(&explain(&inputs(&argued("1")), &[&cached], Some(&done)));
+    assert!(after.ends_with("would keep 3 steps (20.0s)\n"), "{after}");
+}
+
+#[test]
+fn an_argument_that_is_used_at_once_has_no_better_place() {
+    let stages = |value: &str| {
+        let used = step("RUN echo ${GIT_SHA}").with(PartKind::Argument, "GIT_SHA", value);
+        vec![("build", vec![from("a", "1"), used])]
+    };
+    insta::assert_snapshot!(told(&stages("1"), &stages("2")), @r"
+    1 of 1
+    build 2 RUN echo ${GIT_SHA}
+      build arg `GIT_SHA` differs, first used in step 2 of stage `build`
+    ");
+}
+
+#[test]
+fn instructions_are_changed_inserted_and_removed() {
+    let stages = |texts: &[&str]| {
+        let steps = texts.iter().map(|text| step(text));
+        vec![("build", [from("a", "1")].into_iter().chain(steps).collect::<Vec<_>>())]
+    };
+    let whole = stages(&["RUN one", "RUN two", "RUN three", "COPY a b"]);
+    let cases = [
+        stages(&["RUN one", "RUN 2", "RUN three", "COPY a b"]),
+        stages(&["RUN one", "RUN two", "WORKDIR /new", "RUN three", "COPY a b"]),
+        stages(&["RUN one", "RUN three", "COPY a b"]),
+        stages(&["RUN one", "RUN two", "COPY x y", "COPY a b"]),
+        stages(&["RUN one", "RUN two", "RUN three", "COPY a b", "RUN four"]),
+    ];
+    let text = cases.map(|now| told(&now, &whole)).join("--\n");
+    insta::assert_snapshot!(text, @r"
+    3 of 4
+    build 3 RUN 2
+      the instruction is `RUN 2`, it was `RUN two`
+    --
+    3 of 5
+    build 4 WORKDIR /new
+      `WORKDIR /new` is new
+    --
+    2 of 3
+    build 3 RUN three
+      `RUN two` was removed, which was step 3
+    --
+    2 of 4
+    build 4 COPY x y
+      `COPY x y` is new
+    --
+    1 of 5
+    build 6 RUN four
+      `RUN four` is new
+    ");
+}
+
+#[test]
+fn a_heredoc_and_a_hidden_value_change_below_the_line_that_is_shown() {
+    let stages = |value: &str| {
+        let mut heredoc = step("RUN <<EOF");
+        heredoc.parts[0].value = format!("RUN <<EOF\n{value}\nEOF");
+        vec![("build", vec![from("a", "1"), heredoc])]
+    };
+    let text =
+        [told(&stages("echo 2"), &stages("echo 1")), told(&stages("# values 2"), &stages("# values 1"))];
+    insta::assert_snapshot!(text.concat(), @r"
+    1 of 1
+    build 2 RUN <<EOF
+      the instruction's text changed, at `echo 2`
+    1 of 1
+    build 2 RUN <<EOF
+      a value in the instruction changed, which is not shown
+    ");
+}
+
+#[test]
+fn stages_are_renamed_and_new() {
+    let mut renamed = project("1", "new content");
+    renamed[0].0 = "compile";
+    let last = of_stage(&renamed, "compile");
+    renamed[1].1[2] = step("COPY --from=compile /out /app").with(PartKind::Stage, "compile", &last);
+    let mut extended = project("1", "a");
+    extended.insert(1, ("docs", vec![from("node:22", "1"), step("RUN mkdocs")]));
+    let text = [told(&renamed, &project("1", "a")), told(&extended, &project("1", "a"))].join("--\n");
+    insta::assert_snapshot!(text, @r"
+    3 of 6
+    compile 4 COPY src ./src
+      `src/app.py` changed (+10 bytes)
+    stage-1 3 COPY --from=compile /out /app
+      the instruction is `COPY --from=compile /out /app`, it was `COPY --from=build /out /app`
+      stage `compile` changed
+    --
+    1 of 7
+    docs 1 FROM node:22
+      stage `docs` is new
+    ");
+}
+
+#[test]
+fn options_states_contexts_and_variables() {
+    let stages = |value: &str| {
+        let run = step("RUN make")
+            .with(PartKind::Option, "--network", value)
+            .with(PartKind::State, "user", value)
+            .with(PartKind::Context, "docs", value)
+            .with(PartKind::Frontend, "docker/dockerfile:1", &Digest::of(value.as_bytes()).to_string())
+            .with(PartKind::Variable, "DEBUG", value)
+            .with(PartKind::Files, "src", value);
+        vec![("build", vec![from("a", "1"), run])]
+    };
+    insta::assert_snapshot!(told(&stages("b"), &stages("a")), @r"
+    1 of 1
+    build 2 RUN make
+      frontend `docker/dockerfile:1` moved from sha256:ca978112ca1b.. to sha256:3e23e8160039..
+      named context `docs` changed
+      user is `b`, it was `a`
+      `--network` is `b`, it was `a`
+      variable `DEBUG` of ENV differs, first used in step 2 of stage `build`
+      files of `src` changed
+    ");
+}
+
+#[test]
+fn several_records_answer_together() {
+    let own = recorded("mr-1", inputs(&project("1", "mine")));
+    let main = recorded("branch-main", inputs(&project("1", "theirs")));
+    let now = project("1", "theirs");
+    let explanation = explain(&inputs(&now), &[&own, &main], None);
+    assert_eq!(explanation.predicted, Some((0, 6)));
+    assert_eq!(explanation.against.unwrap().scope.as_deref(), Some("branch-main"));
+    let alone = explain(&inputs(&now), &[&own], None);
+    assert_eq!(alone.predicted, Some((3, 6)));
+    let none = explain(&inputs(&now), &[], None);
+    assert_eq!((none.predicted, none.misses.len(), none.against), (Some((6, 6)), 0, None));
+}
+
+#[test]
+fn a_failed_build_has_left_what_it_finished() {
+    let before = inputs(&project("1", "a"));
+    let mut failed = recorded("branch-main", before.clone());
+    let record = Arc::make_mut(&mut failed.record);
+    record.status = BuildStatus::Failed;
+    record.stages = went(&before, |stage, number| match (stage, number) {
+        ("build", 5) => StepStatus::Failed,
+        ("build", _) => StepStatus::Run,
+        _ => StepStatus::Skipped,
+    });
+    assert_eq!(explain(&before, &[&failed], None).predicted, Some((3, 6)));
+}
+
+#[test]
+fn settings_of_the_image_are_told_where_no_step_differs() {
+    let image = |text: &str| {
+        let image = vec![part(PartKind::Instruction, "CMD", text), part(PartKind::Option, "--label", text)];
+        Inputs { digest: Digest::of(text.as_bytes()), image, ..inputs(&project("1", "a")) }
+    };
+    let explanation = explain(&image("CMD b"), &[&recorded("branch-main", image("CMD a"))], None);
+    insta::assert_snapshot!(show(&explanation), @r"
+    0 of 6
+    the image differs although no step does: `CMD b`, it was `CMD a`
+    the image differs although no step does: `--label` is `CMD b`, it was `CMD a`
+    ");
+}
+
+#[test]
+fn what_went_otherwise_is_said() {
+    let now = inputs(&project("1", "new"));
+    let records = [recorded("branch-main", inputs(&project("1", "old")))];
+    let records: Vec<&Recorded> = records.iter().collect();
+    let said = |status: &dyn Fn(&str, usize) -> StepStatus, suspect: Suspect<'_>| {
+        surprises(&now, &records, &went(&now, status), suspect).join("\n")
+    };
+    let as_said = |stage: &str, number: usize| match (stage, number) {
+        ("build", 4 | 5) | ("stage-1", 3) => StepStatus::Run,
+        _ => StepStatus::Cached,
+    };
+    assert_eq!(said(&as_said, Suspect::default()), "");
+    let same_output = |stage: &str, number: usize| match stage {
+        "stage-1" => StepStatus::Cached,
+        _ => as_said(stage, number),
+    };
+    insta::assert_snapshot!(said(&same_output, Suspect::default()), @"step 3 of stage `stage-1`, `COPY --from=build /out /app`, did not have to run: what it takes from stage `build` came out the same");
+    let cold = |_: &str, _: usize| StepStatus::Run;
+    insta::assert_snapshot!(said(&cold, Suspect { buildkit: Some("0.8.3"), ..Suspect::default() }), @r"
+    step 2 of stage `build`, `COPY requirements.txt ./`, ran although the record has it: the cache was made by BuildKit 0.25.0, this is 0.8.3
+    step 2 of stage `stage-1`, `RUN adduser app`, ran although the record has it: the cache was made by BuildKit 0.25.0, this is 0.8.3
+    ");
+    let twice = said(&cold, Suspect { without_cache: true, ..Suspect::default() });
+    assert!(twice.contains("the build was run once more without the cache"), "{twice}");
+    let warm = |_: &str, _: usize| StepStatus::Cached;
+    insta::assert_snapshot!(said(&warm, Suspect::default()), @"step 4 of stage `build`, `COPY src ./src`, did not have to run: the engine's own store or an older build in the cache had it");
+}
+
+#[test]
+fn hostile_ranges_and_empty_stages_are_harmless() {
+    let mut before = inputs(&project("1", "a"));
+    before.stages[0].steps[3].files = vec![(7, 2), (0, usize::MAX)];
+    before.stages.push(StageInputs { name: "build".to_owned(), steps: Vec::new() });
+    let text = show(&explain(&inputs(&project("1", "b")), &[&recorded("x", before)], None));
+    assert!(text.contains("file `src/app.py` entered the context"), "{text}");
+    let empty = Inputs { stages: Vec::new(), ..inputs(&[]) };
+    assert_eq!(explain(&inputs(&project("1", "b")), &[&recorded("x", empty)], None).misses.len(), 2);
+}
