@@ -90,6 +90,11 @@ impl Maker<'_> {
         self.trees.get(&stage).cloned().unwrap_or_else(|| Digest::of(b""))
     }
 
+    fn label(&self, stage: usize) -> &str {
+        let mut stages = self.asked.graph.stages.iter();
+        stages.find(|node| node.index == stage).map_or("", |node| node.label.as_str())
+    }
+
     fn stage(&mut self, node: &StageNode) -> Vec<StepInputs> {
         for opaque in &node.opaque {
             let what = format!("{} is not known to layerlift", opaque.what);
@@ -109,8 +114,13 @@ impl Maker<'_> {
             }
         };
         let mut steps = Vec::new();
+        // It is in the tree already; the part says which stage it is.
+        let mut stood_upon = match node.base {
+            Base::Stage(index) => Some(part(PartKind::Stage, self.label(index), tree.as_str())),
+            _ => None,
+        };
         for step in &node.steps {
-            let (parts, files, alone) = match &step.operation {
+            let (mut parts, files, alone) = match &step.operation {
                 Operation::Base => (base.iter().cloned().collect(), Vec::new(), true),
                 Operation::Run(run) => self.run(step, run),
                 Operation::Copy(copy) => self.copy(step, copy),
@@ -126,6 +136,9 @@ impl Maker<'_> {
                 (Operation::Base, _) | (_, false) => digest.clone(),
                 (_, true) => key(&["link", tree.as_str(), digest.as_str()], &[]),
             };
+            if !alone {
+                parts.extend(stood_upon.take());
+            }
             let (number, line, instruction) = (step.number, step.line, step.written.clone());
             steps.push(StepInputs { number, line, instruction, digest, parts, files: ranges(&files) });
         }
@@ -198,9 +211,7 @@ impl Maker<'_> {
             }
             Some(Source::Nothing) => part(PartKind::Stage, "scratch", "scratch"),
             Some(Source::Stage(index)) => {
-                let stages = &self.asked.graph.stages;
-                let label = stages.iter().find(|node| node.index == *index).map(|node| node.label.as_str());
-                part(PartKind::Stage, label.unwrap_or_default(), self.tree(*index).as_str())
+                part(PartKind::Stage, self.label(*index), self.tree(*index).as_str())
             }
             Some(Source::Image(image)) => self.image_part(image, self.asked.platform, line),
             Some(Source::Context(key)) => {

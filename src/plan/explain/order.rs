@@ -66,9 +66,7 @@ fn advice(name: &str, differing: &[String], place: &Place<'_>) -> Option<String>
     let steps = &place.stage.steps;
     let keeps = |index: &usize| {
         (place.before)(*index).is_some_and(|before| {
-            !names(parts::text(&steps[*index]), name)
-                && !names(&steps[*index].instruction, name)
-                && is_same_but_for(&steps[*index], before, differing)
+            !may_name(&steps[*index].instruction, name) && is_same_but_for(&steps[*index], before, differing)
         })
     };
     let kept: Vec<usize> = (place.at..steps.len()).take_while(keeps).collect();
@@ -90,14 +88,15 @@ fn is_same_but_for(now: &StepInputs, before: &StepInputs, arguments: &[String]) 
     now == before
 }
 
-/// Whether a text of a shell or of a Dockerfile names a variable: `$NAME`, `${NAME`.
-fn names(text: &str, name: &str) -> bool {
+/// Whether an instruction names a variable: `$NAME`, `${NAME`. What stands in a heredoc is not known here.
+fn may_name(text: &str, name: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
-    text.match_indices('$').any(|(at, _)| {
-        let rest = &text[at + 1..];
-        let rest = rest.strip_prefix('{').unwrap_or(rest);
-        rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_part))
-    })
+    text.contains("<<")
+        || text.match_indices('$').any(|(at, _)| {
+            let rest = &text[at + 1..];
+            let rest = rest.strip_prefix('{').unwrap_or(rest);
+            rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_part))
+        })
 }
 
 #[cfg(test)]
@@ -112,10 +111,11 @@ mod tests {
             ("echo ${SHA:-x}", true),
             ("echo $SHA1 ${SHAPE}", false),
             ("echo SHA", false),
+            ("<<EOF", true),
             ("", false),
         ];
         for (text, expected) in cases {
-            assert_eq!(names(text, "SHA"), expected, "{text}");
+            assert_eq!(may_name(text, "SHA"), expected, "{text}");
         }
     }
 }

@@ -63,45 +63,55 @@ pub(super) fn sources(now: &StepInputs, before: &StepInputs) -> Vec<Cause> {
     texts.map(|text| Cause { text, advice: None }).collect()
 }
 
-/// What differs in an image's own settings.
+/// What differs in an image's own settings. Their values are not known, only whether they are the same.
 pub(super) fn of_image(now: &[Part], before: &[Part]) -> Vec<Cause> {
     let differences = differences(now, before);
-    let text = |it: &Difference<'_>| match (it.kind, it.now, it.before) {
-        (PartKind::Instruction, Some(now), Some(before)) => {
-            format!("`{}`, it was `{}`", cut(now), cut(before))
-        }
-        (PartKind::Instruction, Some(now), None) => format!("`{}` is new", cut(now)),
-        (PartKind::Instruction, None, before) => format!("`{}` is gone", cut(before.unwrap_or_default())),
-        (_, now, before) => format!("`{}` is {}, it was {}", it.name, shown(now), shown(before)),
-    };
-    differences.iter().map(|it| Cause { text: text(it), advice: None }).collect()
+    let word = |text: &str| text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let mut gone: Vec<&str> = of_kind(&differences, PartKind::Instruction)
+        .filter(|it| it.now.is_none())
+        .map(|it| it.name)
+        .collect();
+    let mut texts = Vec::new();
+    for it in differences.iter().filter(|it| it.now.is_some()) {
+        let old = gone.iter().position(|old| it.kind == PartKind::Instruction && word(old) == word(it.name));
+        texts.push(match (old, it.before) {
+            (_, Some(_)) if it.kind == PartKind::Instruction => {
+                format!("what the variables in `{}` stand for differs", cut(it.name))
+            }
+            (_, Some(_)) => format!("`{}` differs", it.name),
+            (Some(old), None) => format!("`{}`, it was `{}`", cut(it.name), cut(gone.remove(old))),
+            (None, None) => format!("`{}` is new", cut(it.name)),
+        });
+    }
+    let others = differences.iter().filter(|it| it.now.is_none() && it.kind != PartKind::Instruction);
+    texts.extend(others.map(|it| it.name).chain(gone).map(|name| format!("`{}` is gone", cut(name))));
+    texts.into_iter().map(|text| Cause { text, advice: None }).collect()
 }
 
 /// The instruction itself. `None` where it is the same.
 fn instruction(now: &StepInputs, before: &StepInputs) -> Option<String> {
-    let (own, old) = (text(now), text(before));
-    if own == old {
+    if value(now) == value(before) {
         return None;
     }
     if now.instruction != before.instruction {
         let (is, was) = (cut(&now.instruction), cut(&before.instruction));
         return Some(format!("the instruction is `{is}`, it was `{was}`"));
     }
-    // The engine shows one line; what differs stands below it, as in a heredoc, or in a value that is not shown.
-    let line = own.lines().zip(old.lines()).find(|(own, old)| own != old);
-    Some(match line {
-        Some((own, _)) if !own.starts_with(super::veil::MARK) => {
-            format!("the instruction's text changed, at `{}`", cut(own))
-        }
-        Some(_) => "a value in the instruction changed, which is not shown".to_owned(),
-        None => "the instruction's text changed".to_owned(),
-    })
+    // What differs does not stand in the text: it is in a heredoc, or in what a variable stands for.
+    let is_argument = |kind| !names(now, before, kind).is_empty();
+    if now.instruction.contains("<<") {
+        Some("its heredoc changed".to_owned())
+    } else if is_argument(PartKind::Argument) || is_argument(PartKind::Variable) {
+        None
+    } else {
+        Some("what its variables stand for changed".to_owned())
+    }
 }
 
-/// What the instruction says, which two steps are compared by.
-pub(super) fn text(step: &StepInputs) -> &str {
+/// What the instruction comes to. The base's is its image.
+fn value(step: &StepInputs) -> Option<&str> {
     let part = step.parts.iter().find(|part| part.kind == PartKind::Instruction);
-    part.map_or(&step.instruction, |part| &part.value)
+    part.map(|part| part.value.as_str())
 }
 
 /// Images that moved, and images that took another's place.

@@ -72,9 +72,8 @@ fn counterpart<'a>(stage: &StageInputs, inputs: &Inputs, before: &'a Inputs) -> 
     named.or_else(|| {
         let is_free =
             |old: &&StageInputs| !inputs.stages.iter().any(|own| own.name.eq_ignore_ascii_case(&old.name));
-        let texts: HashSet<&str> = stage.steps.iter().map(parts::text).collect();
-        let common =
-            |old: &&StageInputs| old.steps.iter().filter(|step| texts.contains(parts::text(step))).count();
+        let texts: HashSet<&str> = stage.steps.iter().map(text).collect();
+        let common = |old: &&StageInputs| old.steps.iter().filter(|step| texts.contains(text(step))).count();
         before.stages.iter().filter(is_free).filter(|old| common(old) > 0).max_by_key(common)
     })
 }
@@ -96,10 +95,8 @@ struct Aligned {
 
 impl Aligned {
     fn new(now: &[StepInputs], before: &[StepInputs]) -> Self {
-        let (own, old) = (
-            now.iter().map(parts::text).collect::<Vec<_>>(),
-            before.iter().map(parts::text).collect::<Vec<_>>(),
-        );
+        let (own, old) =
+            (now.iter().map(text).collect::<Vec<_>>(), before.iter().map(text).collect::<Vec<_>>());
         let mut aligned = Aligned { old: vec![None; now.len()], removed: Vec::new() };
         for op in capture_diff_slices(Algorithm::Myers, &old, &own) {
             match op {
@@ -137,6 +134,11 @@ impl Aligned {
         let found = self.removed.iter().find(|(before, _)| *before == index);
         found.map_or(&[], |(_, removed)| removed)
     }
+}
+
+/// What a step is known by: its instruction as written.
+fn text(step: &StepInputs) -> &str {
+    &step.instruction
 }
 
 /// `RUN`, `COPY`.

@@ -1,17 +1,15 @@
 //! The values of build args are taken out of what is kept: a record lies in a registry, where more people read than in CI.
 //!
-//! The inputs hold digests of values, but the text of a `COPY`, `WORKDIR` or `RUN`, as the engine shows it, has variables
-//! replaced. Every value of a build arg is replaced back by its name there, unless the name says that it is harmless. A
-//! text that was changed so gets the digest of what it was, so that another value is still another text.
+//! The inputs hold digests of values and instructions as written, but paths, mounts and folders in them, and the steps as
+//! the engine shows them, have variables replaced. Every value of a build arg is replaced back by its name there, unless
+//! the name says that it is harmless. A value that was changed so gets a digest of what it was, so that another one is
+//! still another one.
 
 use std::sync::Arc;
 
 use crate::model::inputs::{Inputs, Part, PartKind};
 use crate::model::outcome::StageOutcome;
 use crate::model::reference::Digest;
-
-/// What the line begins with that stands for values which are not shown.
-pub(super) const MARK: &str = "# values ";
 
 /// Shorter values are no secrets, and would be found everywhere.
 const SHORTEST: usize = 4;
@@ -93,7 +91,7 @@ impl Veil {
         }
         let veiled = self.text(&part.value);
         if veiled != part.value {
-            part.value = format!("{veiled}\n{MARK}{}", Digest::of(part.value.as_bytes()).short());
+            part.value = format!("{veiled} ({})", Digest::of(part.value.as_bytes()).short());
         }
         part.name = self.text(&part.name);
     }
@@ -150,7 +148,7 @@ mod tests {
         };
         let (one, other) = (inputs("hunter22"), inputs("hunter23"));
         let (one, other) = (&one.stages[0].steps[0], &other.stages[0].steps[0]);
-        assert_eq!((&*one.instruction, &*other.instruction), ("COPY $TOKEN /x", "COPY $TOKEN /x"));
+        assert!(one.parts[0].value.starts_with("/home/$TOKEN ("), "{one:?}");
         assert_ne!(one.parts, other.parts);
         assert!(!format!("{one:?}").contains("hunter"));
     }
