@@ -133,7 +133,7 @@ variables! {
     REGISTRY_AUTH_FILE = "registry credentials of podman and skopeo";
     XDG_RUNTIME_DIR = "the user's folder until logout; podman keeps `containers/auth.json` in it";
     XDG_CONFIG_HOME = "where podman and buildah look for `containers/auth.json` too";
-    XDG_CACHE_HOME = "where `layerlift` remembers digests of files; `.cache` in the user's folder when absent";
+    XDG_CACHE_HOME = "where `layerlift` remembers digests of files and its last builds; `.cache` in the user's folder when absent";
     CONTAINER_HOST = "the machine that builds for podman";
     CONTAINER_CONNECTION = "the name of the machine that builds for podman";
     CONTAINERS_REGISTRIES_CONF = "the file of podman and buildah that says how registries are reached";

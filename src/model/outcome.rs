@@ -83,7 +83,7 @@ pub struct CandidateOutcome {
 /// Something that was written to a registry or a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// `image`, `cache`, `stage cache`.
+    /// `image`, `cache`, `stage cache`, `record`.
     pub what: String,
     /// Where.
     pub reference: String,
@@ -199,7 +199,8 @@ impl Outcome {
 
     /// The cache refs that were read or written, each once; the one that was read comes first.
     pub fn cache_refs(&self) -> Vec<&str> {
-        let written = self.written.iter().filter(|written| written.what != "image");
+        let written =
+            self.written.iter().filter(|written| !matches!(written.what.as_str(), "image" | "record"));
         let mut refs: Vec<&str> = Vec::new();
         for reference in self.cache_from.iter().chain(written.map(|written| &written.reference)) {
             if !refs.contains(&reference.as_str()) {

@@ -111,6 +111,10 @@ pub struct Resolution {
     pub verdicts: Vec<CandidateOutcome>,
     /// All that the usable refs hold, where they could be looked into.
     pub cache: Option<Cache>,
+    /// What is read holds all that the usable refs hold.
+    is_united: bool,
+    /// The scopes whose caches are in what is read, the nearest first.
+    pub sources: Vec<String>,
     /// What is wrong with candidates that should have been usable.
     pub troubles: Vec<String>,
     /// Why.
@@ -158,7 +162,28 @@ pub fn resolve(candidates: &[Candidate], reader: Reader<'_>) -> Resolution {
         }
         (several, own) => unite(candidates, several, own, reader, &mut resolution),
     }
+    resolution.sources = sources(candidates, &usable, &resolution);
     resolution
+}
+
+/// The scopes that are in what is read: all that are usable where one ref holds all of them, else that of the one ref. Of
+/// several refs to one manifest, each counts.
+fn sources(
+    candidates: &[Candidate],
+    usable: &[(usize, &Found, Cache)],
+    resolution: &Resolution,
+) -> Vec<String> {
+    let Some(reference) = &resolution.read else { return Vec::new() };
+    let is_read = |place: usize| resolution.is_united || candidates[place].reference == *reference;
+    let digests: BTreeSet<&Digest> =
+        usable.iter().filter(|(place, ..)| is_read(*place)).map(|(_, found, _)| &found.digest).collect();
+    let counts = |candidate: &&Candidate| match &candidate.finding {
+        Finding::Found(found) => digests.contains(&found.digest),
+        // Passed unprobed.
+        Finding::Unreachable(_) => candidate.reference == *reference,
+        Finding::Missing | Finding::Unusable(_) | Finding::Image { .. } => false,
+    };
+    candidates.iter().filter(counts).map(|candidate| candidate.scope.clone()).collect()
 }
 
 /// What the user should be told of a candidate: not that it is absent or for others, but that it is broken or withheld.
@@ -203,6 +228,12 @@ pub fn resolve_classic(candidates: &[Candidate]) -> (Vec<Reference>, Resolution)
         resolution.troubles.extend(trouble(candidate));
         resolution.verdicts.push(CandidateOutcome { reference, scope, verdict });
     }
+    let is_used = |(candidate, outcome): &(&Candidate, &CandidateOutcome)| {
+        images.contains(&candidate.reference) || outcome.verdict.starts_with("the same as ")
+    };
+    let used = candidates.iter().zip(&resolution.verdicts).filter(is_used);
+    resolution.sources = used.map(|(candidate, _)| candidate.scope.clone()).collect();
+    resolution.sources.dedup();
     resolution.reason = match images.len() {
         0 => "no stage image of the chain can be used".to_owned(),
         _ => "the classic builder reads images in the order given".to_owned(),
@@ -261,6 +292,7 @@ fn unite(
     match (whole, own, direct) {
         (Some(place), ..) => {
             read(candidates, place, "it holds all that the other usable refs hold", resolution);
+            resolution.is_united = true;
         }
         (None, Some(own), _) => {
             let verdict =
@@ -273,6 +305,7 @@ fn unite(
                 several => format!("{several} cache refs merged into one: BuildKit would race between them"),
             };
             resolution.read = Some(own.clone());
+            resolution.is_united = true;
             resolution.put = Some(Put {
                 reference: own.clone(),
                 authored,

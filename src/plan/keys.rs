@@ -87,6 +87,11 @@ impl Keys {
         Keys { tag_prefix: tag_prefix.to_owned(), image: image.part() }
     }
 
+    /// The image's part of tags; empty in the ordinary case.
+    pub fn image(&self) -> &str {
+        self.image.as_deref().unwrap_or_default()
+    }
+
     /// The tag of the scope's cache ref.
     pub fn cache_tag(&self, scope: &Scope) -> String {
         let image = self.image.as_ref().map(|image| format!("{SEPARATOR}{image}")).unwrap_or_default();

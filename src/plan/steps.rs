@@ -9,6 +9,7 @@ use crate::model::inputs::Inputs;
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
+use crate::model::record::Explanation;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::model::settings::{Settings, Strategy};
@@ -16,8 +17,9 @@ use crate::plan::builder::AutoBuilder;
 use crate::plan::cache_repo::CacheRepo;
 use crate::plan::chain::{self, Candidate, Reader, Resolution};
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
+use crate::plan::explain::{Reading, Recorded, Situation, Veil};
 use crate::plan::keys::Keys;
-use crate::plan::scope::Chain;
+use crate::plan::scope::{Chain, Scope};
 use crate::plan::strategy;
 
 /// What was learnt before deciding.
@@ -47,6 +49,10 @@ pub struct Facts {
     pub platforms: Vec<Platform>,
     /// The candidates of the chain, in its order; for the classic builder, stage images.
     pub candidates: Vec<Candidate>,
+    /// The records of earlier builds that lie beside the candidates, and, outside of CI, that of the last build here.
+    pub records: Vec<Recorded>,
+    /// What must not be shown of the build args.
+    pub veil: Veil,
     /// The nearest folder of the `local` strategy that is there.
     pub folder: Option<PathBuf>,
     /// Where in the build context the folder of the `local` strategy is, if nothing keeps it out of there.
@@ -136,9 +142,18 @@ pub struct Plan {
     pub push: Vec<String>,
     /// What is kept for the next build.
     pub keep: Keep,
+    /// Where the cache comes from, as far as a prediction needs it.
+    pub reading: Reading,
+    /// Which steps will run, and why.
+    pub explanation: Explanation,
 }
 
 impl Plan {
+    /// What is known of the build before it.
+    pub fn situation<'a>(&'a self, facts: &'a Facts) -> Situation<'a> {
+        situation(facts, self.reading, &self.chain)
+    }
+
     /// Reads no cache any more: what was to be read made the build fail.
     pub fn forget_cache(&mut self) {
         self.build = self.build.without_cache_from();
@@ -147,6 +162,18 @@ impl Plan {
                 stage.build = stage.build.without_cache_from();
             }
         }
+    }
+}
+
+fn situation<'a>(facts: &'a Facts, reading: Reading, chain: &'a Resolution) -> Situation<'a> {
+    Situation {
+        inputs: facts.inputs.as_deref().map_err(String::as_str),
+        reading,
+        records: &facts.records,
+        sources: &chain.sources,
+        candidates: &chain.verdicts,
+        own: facts.scopes.own.as_ref().map(Scope::as_str),
+        is_empty: facts.pipeline.is_ci(),
     }
 }
 
@@ -203,6 +230,14 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
             folder.display()
         ));
     }
+    let reading = match strategy {
+        _ if request.is_question() => Reading::Question,
+        _ if request.is_on("no-cache") => Reading::Nothing,
+        Strategy::Off | Strategy::Local => Reading::Elsewhere,
+        _ if !reads => Reading::Elsewhere,
+        _ => Reading::Chain,
+    };
+    let explanation = situation(facts, reading, &chain).explain(None);
     Ok(Plan {
         decisions,
         warnings,
@@ -212,6 +247,8 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         build: rewritten.build,
         push: rewritten.push,
         keep,
+        reading,
+        explanation,
     })
 }
 

@@ -10,11 +10,14 @@ use sha2::{Digest, Sha256};
 use crate::model::outcome::{Outcome, StepStatus};
 use crate::report::file;
 use crate::report::line::{clean, fit};
-use crate::report::{rows, text};
+use crate::report::{explanation, rows, text};
 
 /// A step's summary may have 1 MiB, and the runner drops it whole if it is larger, or without a word when it is nearly
 /// that (actions/runner#4337): stay well below.
 const LARGEST_SUMMARY: usize = 1_000_000;
+
+/// Misses that are told; the JSON report has them all.
+const MOST_MISSES: usize = 20;
 
 /// Longer instructions are cut; the JSON report has them whole.
 const INSTRUCTION: usize = 160;
@@ -32,7 +35,7 @@ pub fn write_step_summary(path: &Path, outcome: &Outcome) -> Result<(), file::Er
 /// it must be; empty if even that does not fit.
 pub fn step_summary(outcome: &Outcome, room: usize) -> String {
     let head = format!("### {}\n\n", escape(&text::headline(outcome)));
-    let tables = format!("{}{}", steps(outcome), candidates(outcome));
+    let tables = format!("{}{}{}", steps(outcome), misses(outcome), candidates(outcome));
     let facts = facts(outcome);
     let smaller_and_smaller = [
         format!("{head}{tables}{facts}"),
@@ -69,6 +72,32 @@ fn steps(outcome: &Outcome) -> String {
         let _ = writeln!(text, "\nCached steps are from {}.", escape(&source));
     }
     text.push('\n');
+    text
+}
+
+/// Why steps ran: the first miss of each stage, its causes below it.
+fn misses(outcome: &Outcome) -> String {
+    let Some(explained) = &outcome.explanation else { return String::new() };
+    let mut text = String::new();
+    for miss in explained.misses.iter().take(MOST_MISSES) {
+        let (place, instruction) = (explanation::place(miss), fit(&miss.instruction, INSTRUCTION));
+        let _ = writeln!(text, "- {}: {}", escape(&place), code(&instruction));
+        for cause in &miss.causes {
+            let _ = writeln!(text, "  - because {}", escape(&explanation::cause(cause)));
+        }
+    }
+    for note in &explained.notes {
+        let _ = writeln!(text, "- {}", escape(&clean(note)));
+    }
+    if let Some(fared) = explanation::fared(outcome) {
+        let _ = writeln!(text, "- {}", escape(&fared));
+    }
+    for surprise in &explained.surprises {
+        let _ = writeln!(text, "- **Surprise:** {}", escape(&clean(surprise)));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
     text
 }
 
@@ -291,6 +320,21 @@ mod tests {
         - Moved: 84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
         - Time: 14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
+    }
+
+    #[test]
+    fn markdown_of_what_is_explained() {
+        assert_snapshot!(misses(&samples::explained()), @r"
+        - build 4, line 5: <code>COPY . .</code>
+          - because &#96;src/app.py&#96; changed (+12 bytes)
+          - because file &#96;tmp/log&#96; entered the context: add it to .dockerignore
+        - stage-1 2, line 9: <code>COPY --from=build /out/app /usr/bin/app</code>
+          - because stage &#96;build&#96; changed
+        - no cache ref existed for merge request 12; main's was read
+        - 3 of 7 steps were to run, and did
+        - **Surprise:** step 3 of stage &#96;build&#96;, &#96;RUN go mod download&#96;, ran although the record has it: layers of the cache are gone from the registry
+        ");
+        assert_eq!(misses(&samples::cold()), "");
     }
 
     #[test]

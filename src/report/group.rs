@@ -8,12 +8,12 @@ use std::path::Path;
 
 use crate::base::units::{duration, plural};
 use crate::model::outcome::{BuildStatus, GroupOutcome, Outcome, StepStatus};
-use crate::report::file;
 use crate::report::github::{escape, output};
 use crate::report::gitlab::{add_cache_refs, is_plain};
 use crate::report::line::{Paint, clean, fit};
 use crate::report::rows;
 use crate::report::text::{self, Style};
+use crate::report::{explanation, file};
 
 /// Images that get a dotenv variable of their own: GitLab takes twenty variables of a file unless its administrators say
 /// otherwise.
@@ -60,6 +60,10 @@ pub fn summary(group: &GroupOutcome, style: Style) -> String {
         let name = format!("image {}", clean(&it.name));
         let _ = writeln!(out, "  {}  {}", Paint::Strong.on(&name, style.color), member(&it.outcome));
         steps(&mut out, &it.outcome, style);
+        for line in it.outcome.explanation.iter().flat_map(|explained| explanation::misses(&explained.misses))
+        {
+            let _ = writeln!(out, "    why      {line}");
+        }
         for written in &it.outcome.written {
             let _ = writeln!(out, "    written  {}: {}", clean(&written.what), clean(&written.reference));
         }

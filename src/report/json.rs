@@ -16,6 +16,7 @@ use crate::model::outcome::{
     Written,
 };
 use crate::model::pipeline::{Pipeline, Provider, Trigger, Trust};
+use crate::model::record::{Against, Explanation, Miss};
 use crate::report::file;
 
 /// The format's version.
@@ -44,6 +45,8 @@ struct Document<'a> {
     stages: Vec<StagePart<'a>>,
     /// What was built.
     image: ImagePart<'a>,
+    /// Why steps ran; null where nothing is known.
+    explanation: Option<ExplanationPart<'a>>,
     /// The modes of the files that it was built from.
     modes: &'a Modes,
     /// Bytes that crossed the wire.
@@ -184,6 +187,30 @@ struct StepPart<'a> {
     cache: Option<&'a str>,
 }
 
+/// Why steps ran. `layerlift plan` and `layerlift explain` write the same.
+#[derive(Debug, Serialize)]
+pub struct ExplanationPart<'a> {
+    /// The build that this one was compared with; null where there was none.
+    against: Option<&'a Against>,
+    /// What was said before the build; null where nothing could be said.
+    predicted: Option<PredictedPart>,
+    /// The first miss of each stage.
+    misses: &'a [Miss],
+    /// What concerns no single step.
+    notes: &'a [String],
+    /// Where the build did otherwise than was said before it.
+    surprises: &'a [String],
+}
+
+/// How many steps were to run.
+#[derive(Debug, Serialize)]
+struct PredictedPart {
+    /// So many.
+    run: usize,
+    /// Of so many.
+    of: usize,
+}
+
 /// What was built.
 #[derive(Debug, Serialize)]
 struct ImagePart<'a> {
@@ -279,6 +306,7 @@ impl<'a> Document<'a> {
             },
             stages: outcome.stages.iter().map(|stage| StagePart::new(stage, &outcome.cache_from)).collect(),
             image: ImagePart { digest: outcome.digest.as_deref(), tags: &outcome.tags },
+            explanation: outcome.explanation.as_ref().map(ExplanationPart::new),
             modes: &outcome.modes,
             bytes: outcome.traffic,
             seconds: Times {
@@ -289,6 +317,15 @@ impl<'a> Document<'a> {
             written: &outcome.written,
             warnings: &outcome.warnings,
         }
+    }
+}
+
+impl<'a> ExplanationPart<'a> {
+    /// Of an explanation.
+    pub fn new(explanation: &'a Explanation) -> Self {
+        let Explanation { against, predicted, misses, notes, surprises } = explanation;
+        let predicted = predicted.map(|(run, of)| PredictedPart { run, of });
+        ExplanationPart { against: against.as_ref(), predicted, misses, notes, surprises }
     }
 }
 
@@ -382,6 +419,7 @@ mod tests {
             samples::fork(),
             samples::hostile(),
             samples::huge(),
+            samples::explained(),
         ] {
             let document: Value = serde_json::from_str(&report(&outcome)).unwrap();
             check(&schema, &schema["$defs"]["one"], &document, "report");

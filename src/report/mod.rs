@@ -6,6 +6,7 @@
 //!
 //! [`Outcome`]: crate::model::outcome::Outcome
 
+pub mod explanation;
 pub mod file;
 pub mod github;
 pub mod gitlab;

@@ -10,6 +10,7 @@ use crate::model::outcome::{
 };
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::platform::Platform;
+use crate::model::record::{Against, Cause, Explanation, Miss};
 
 use StepStatus::{Cached, Failed, Run, Skipped};
 
@@ -154,6 +155,50 @@ pub(crate) fn one_file_changed() -> Outcome {
     outcome
 }
 
+/// The same, and it is known why.
+pub(crate) fn explained() -> Outcome {
+    let cause =
+        |text: &str, advice: Option<&str>| Cause { text: text.to_owned(), advice: advice.map(str::to_owned) };
+    let miss = |stage: &str, number, line, instruction: &str, causes| Miss {
+        stage: stage.to_owned(),
+        number,
+        line,
+        instruction: instruction.to_owned(),
+        causes,
+    };
+    let explanation = Explanation {
+        against: Some(Against {
+            reference: format!("{MAIN}--record"),
+            scope: Some("branch-main".to_owned()),
+            commit: Some("5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689".to_owned()),
+            created: "2026-11-23T12:00:00Z".parse().unwrap(),
+        }),
+        predicted: Some((3, 7)),
+        misses: vec![
+            miss(
+                "build",
+                4,
+                5,
+                "COPY . .",
+                vec![
+                    cause("`src/app.py` changed (+12 bytes)", None),
+                    cause("file `tmp/log` entered the context", Some("add it to .dockerignore")),
+                ],
+            ),
+            miss(
+                "stage-1",
+                2,
+                9,
+                "COPY --from=build /out/app /usr/bin/app",
+                vec![cause("stage `build` changed", None)],
+            ),
+        ],
+        notes: vec!["no cache ref existed for merge request 12; main's was read".to_owned()],
+        surprises: vec!["step 3 of stage `build`, `RUN go mod download`, ran although the record has it: layers of the cache are gone from the registry".to_owned()],
+    };
+    Outcome { explanation: Some(explanation), ..one_file_changed() }
+}
+
 /// The compiler found something.
 pub(crate) fn failed_step() -> Outcome {
     Outcome {
@@ -224,6 +269,18 @@ pub(crate) fn everywhere(text: &str) -> Outcome {
         candidate.reference = text.to_owned();
         candidate.scope = text.to_owned();
         candidate.verdict = text.to_owned();
+    }
+    outcome.explanation = explained().explanation;
+    if let Some(explanation) = &mut outcome.explanation {
+        for miss in &mut explanation.misses {
+            miss.stage = text.to_owned();
+            miss.instruction = text.to_owned();
+            for cause in &mut miss.causes {
+                *cause = Cause { text: text.to_owned(), advice: Some(text.to_owned()) };
+            }
+        }
+        explanation.notes = vec![text.to_owned()];
+        explanation.surprises = vec![text.to_owned()];
     }
     outcome.status = BuildStatus::Failed;
     outcome.stages[0].steps[4].status = Failed;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::units::{bytes, duration, plural};
 use crate::model::outcome::{BuildStatus, Outcome, StepOutcome, StepStatus, Traffic};
 use crate::model::pipeline::Trust;
+use crate::report::explanation;
 use crate::report::line::{Paint, clean, columns, fit};
 use crate::report::rows::{self, Row};
 
@@ -163,6 +164,14 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
     let mut fact = |label: &str, paint: Paint, words: &str| {
         let _ = writeln!(text, "  {}  {words}", paint.on(&format!("{label:<8}"), style.color));
     };
+    if let Some(explained) = &outcome.explanation {
+        for line in explanation::misses(&explained.misses) {
+            fact("why", Paint::Strong, &line);
+        }
+        explained.notes.iter().for_each(|note| fact("note", Paint::Strong, &clean(note)));
+        explanation::fared(outcome).iter().for_each(|fared| fact("forecast", Paint::Strong, fared));
+        explained.surprises.iter().for_each(|it| fact("surprise", Paint::Work, &clean(it)));
+    }
     let widest =
         |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| columns(&clean(text))).max().unwrap_or(0);
     let scope = widest(&mut outcome.candidates.iter().map(|candidate| &candidate.scope));
@@ -279,6 +288,23 @@ mod tests {
           modes     those that git records: 12 of 340 tracked files and folders have another here
           moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
           time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
+        ");
+    }
+
+    #[test]
+    fn steps_that_are_explained() {
+        let text = summary(&samples::explained(), PLAIN);
+        let (_, told) = text.split_once("cached steps are from").unwrap();
+        let (told, _) = told.split_once("  cache     ").unwrap();
+        assert_snapshot!(told.split_once('\n').unwrap().1, @r"
+          why       build 4, line 5  COPY . .
+          why         because `src/app.py` changed (+12 bytes)
+          why         because file `tmp/log` entered the context: add it to .dockerignore
+          why       stage-1 2, line 9  COPY --from=build /out/app /usr/bin/app
+          why         because stage `build` changed
+          note      no cache ref existed for merge request 12; main's was read
+          forecast  3 of 7 steps were to run, and did
+          surprise  step 3 of stage `build`, `RUN go mod download`, ran although the record has it: layers of the cache are gone from the registry
         ");
     }
 

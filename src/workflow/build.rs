@@ -11,10 +11,12 @@ use crate::engine::login::{Credential, Login};
 use crate::invocation::BuildctlLine;
 use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
+use crate::model::record::Explanation;
 use crate::model::reference::{Digest, Reference, Repository};
 use crate::model::request::{Flag, Request};
 use crate::model::settings::Settings;
 use crate::plan::chain::Finding;
+use crate::plan::explain::{Reading, Suspect};
 use crate::plan::retry;
 use crate::plan::steps::{self, Facts, Keep, Plan};
 use crate::registry::{Client, Source as CredentialSource};
@@ -25,10 +27,11 @@ use crate::workflow::display::Display;
 use crate::workflow::engine_run::{self, Built, Runner};
 use crate::workflow::error::Error;
 use crate::workflow::keep::{self, Finished};
+use crate::workflow::last_build::LastBuilds;
 use crate::workflow::source::{self, Source};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::world::World;
-use crate::workflow::{facts, prepare, tell};
+use crate::workflow::{facts, prepare, records, tell};
 
 /// What the report gives as the exit code where the engine built and the image could not be pushed; see
 /// `cli::failure::ExitCode::REGISTRY`.
@@ -113,6 +116,9 @@ pub(super) async fn carry_out_prepared(
     before(&mut prepared, &docker, &world.interrupts, &mut warnings).await;
     let stand_in = stand_in(world, &mut prepared, &mut warnings).await;
     let preparation = begun.elapsed();
+    if is_told(request) {
+        tell::prediction(world, None, &prepared.plan.explanation);
+    }
 
     let runner = Runner {
         world,
@@ -142,7 +148,23 @@ pub(super) async fn carry_out_prepared(
     outcome.traffic.asked = prepared.client.traffic().bytes_in;
     outcome.warnings = warnings;
     outcome.duration = begun.elapsed();
+    remember(world, &prepared.facts, &outcome);
     Ok((outcome, failure))
+}
+
+/// Whether the log is told anything beside the result.
+fn is_told(request: &Request) -> bool {
+    let is_quiet = matches!(request.last("progress"), Some("quiet" | "none"));
+    !request.is_on("quiet") && !request.is_question() && !is_quiet
+}
+
+/// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
+pub(super) fn remember(world: &World, facts: &Facts, outcome: &Outcome) {
+    if !outcome.stages.is_empty()
+        && let Some(last) = LastBuilds::of(&world.environment, &world.folder)
+    {
+        let _ = last.write(facts.keys.image(), &records::of(facts, outcome));
+    }
 }
 
 /// What the engine is given in the place of folders whose modes are not those that git records.
@@ -184,6 +206,9 @@ pub(super) async fn finish(
     outcome.stages = built.steps.stages(&labels(&prepared.facts));
     outcome.traffic = built.steps.traffic();
     outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
+    if prepared.plan.reading != Reading::Question {
+        outcome.explanation = Some(conclusion(prepared, outcome));
+    }
     if built.code != 0 {
         return Ok(());
     }
@@ -194,6 +219,23 @@ pub(super) async fn finish(
         outcome.exit_code = PUSH_FAILED;
     }
     done
+}
+
+/// Why steps ran, and what went otherwise than was said before the build.
+fn conclusion(prepared: &Prepared, outcome: &Outcome) -> Explanation {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
+    let buildkit = facts.engine.buildkit.map(String::from);
+    let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
+    let suspect = Suspect {
+        buildkit: buildkit.as_deref(),
+        without_cache: plan.chain.read.is_some() && !reads,
+        layers_gone: facts
+            .candidates
+            .iter()
+            .any(|candidate| matches!(&candidate.finding, Finding::Found(found) if !found.gone.is_empty())),
+        own_store: false,
+    };
+    plan.situation(facts).conclude(&outcome.stages, suspect)
 }
 
 /// A login for the engine's client, where there is one that its own configuration lacks: the CI job's token, or
@@ -348,12 +390,43 @@ async fn after(
     let (facts, source, client) = (&prepared.facts, &prepared.source, &prepared.client);
     let imported = prepared.plan.chain.cache.as_ref();
     let finished = Finished { stages: &stages, built, facts, imported, source, runner, docker, client };
-    let kept = keep::keep(&prepared.plan.keep, finished).await;
+    let place = records::place(facts, &prepared.plan, outcome);
+    // BuildKit has exported its cache by now, so that the record need not wait for what is left to do.
+    let is_exported =
+        matches!(prepared.plan.keep, Keep::Export(_)) && built.steps.cache_export_error().is_none();
+    let early = place.as_ref().filter(|_| is_exported);
+    let (kept, recorded) =
+        tokio::join!(keep::keep(&prepared.plan.keep, finished), record(early, prepared, outcome));
     outcome.cache_export = begun.elapsed();
+    let late = place.as_ref().filter(|_| !is_exported && kept.warnings.is_empty());
+    let recorded = recorded.or(record(late, prepared, outcome).await);
     outcome.written.extend(kept.written);
+    match recorded {
+        Some(Ok(written)) => outcome.written.push(written),
+        Some(Err(note)) => outcome.explanation.iter_mut().for_each(|it| it.notes.push(note.clone())),
+        None => {}
+    }
     kept.warnings.iter().for_each(|warning| runner.world.printer.warning(warning));
     warnings.extend(kept.warnings);
     Ok(())
+}
+
+/// Writes the record of a build. That it cannot be written harms nothing, and is a note.
+async fn record(
+    place: Option<&Reference>,
+    prepared: &Prepared,
+    outcome: &Outcome,
+) -> Option<Result<Written, String>> {
+    let place = place?;
+    let record = records::of(&prepared.facts, outcome);
+    Some(match records::write(&prepared.client, place, &record).await {
+        Ok(digest) => Ok(Written {
+            what: "record".to_owned(),
+            reference: place.to_string(),
+            digest: Some(digest.to_string()),
+        }),
+        Err(error) => Err(format!("the record of this build was not written: {error}")),
+    })
 }
 
 /// Pushes the user's image. A failure is final only after some tries: it is what was asked for.

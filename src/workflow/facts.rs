@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::env;
+use crate::base::env::{self, Environment};
 use crate::dockerfile::Graph;
 use crate::engine::probe::{self, Probe};
 use crate::model::engine::{Engine, Frontend};
@@ -19,6 +19,7 @@ use crate::model::request::{Context, Request};
 use crate::model::settings::{Settings, Strategy};
 use crate::pipeline;
 use crate::plan::cache_repo::{CacheRepo, cache_repo};
+use crate::plan::explain::{Recorded, Veil};
 use crate::plan::keys::{Image, Keys};
 use crate::plan::scope::{self, Chain, Scope};
 use crate::plan::steps::{self, Facts, Unnamed};
@@ -29,7 +30,9 @@ use crate::workflow::error::Error;
 use crate::workflow::exposure;
 use crate::workflow::graph;
 use crate::workflow::inputs::{self, Given};
+use crate::workflow::last_build::LastBuilds;
 use crate::workflow::lookup::{self, Look, Named};
+use crate::workflow::records;
 use crate::workflow::source::Source;
 use crate::workflow::stand_in;
 use crate::workflow::world::World;
@@ -182,10 +185,11 @@ pub async fn of_image(
         platforms: &guessed,
         build_platform: &build_platform,
     };
-    let (engine, mut candidates, mut inputs) = tokio::join!(
+    let (engine, mut candidates, mut inputs, mut records) = tokio::join!(
         engine,
-        lookup::candidates(client, chain, &guessed, Look::Caches),
-        inputs_of(world, client, given)
+        lookup::candidates(client, chain.clone(), &guessed, Look::Caches),
+        inputs_of(world, client, given),
+        records::beside(client, &chain),
     );
     let (engine, contexts) = engine?;
     let contexts = contexts.unwrap_or_else(|reason| {
@@ -200,7 +204,10 @@ pub async fn of_image(
     if platforms != guessed {
         keys = keys_for(&platforms);
         let chain = asked_for(caches(&cache_repo, &scopes, &keys));
-        candidates = lookup::candidates(client, chain, &platforms, Look::Caches).await;
+        (candidates, records) = tokio::join!(
+            lookup::candidates(client, chain.clone(), &platforms, Look::Caches),
+            records::beside(client, &chain),
+        );
     }
     let (graph, unnamed) =
         match graph::graph(request, source, &platforms, &engine.platform, &world.environment)? {
@@ -211,14 +218,18 @@ pub async fn of_image(
         let stages = asked_for(stages(&cache_repo, &scopes, &keys, graph.as_ref().ok()));
         candidates = lookup::candidates(client, stages, &platforms, Look::Images).await;
     }
+    if !pipeline.is_ci() {
+        records.extend(own_record(world, &keys, &engine));
+    }
     let folder = nearest_folder(settings, &scopes, &keys);
     let modes = contexts.modes.clone();
+    let veil = veil(request, &world.environment);
     let facts = Facts {
         pipeline,
         engine,
         builder: None,
         graph,
-        inputs: inputs.map(Arc::new),
+        inputs: inputs.map(|inputs| veil.inputs(&Arc::new(inputs))),
         unnamed,
         scopes,
         may_write,
@@ -226,6 +237,8 @@ pub async fn of_image(
         keys,
         platforms,
         candidates,
+        records,
+        veil,
         folder,
         exposed: exposure::exposed(request, settings, source, &world.folder),
         modes,
@@ -240,6 +253,21 @@ async fn inputs_of(world: &World, client: &Client, given: Given<'_>) -> Result<I
         return Err("nobody asks for it".to_owned());
     }
     inputs::gather(world, client, given).await
+}
+
+/// The record of the last build of this image here, if the same engine made it: a person's machine keeps its own cache.
+fn own_record(world: &World, keys: &Keys, engine: &Engine) -> Option<Recorded> {
+    let last = LastBuilds::of(&world.environment, &world.folder)?.read(keys.image())?;
+    (last.record.engine == records::engine(engine)).then_some(last)
+}
+
+/// What must not be shown of the build args.
+fn veil(request: &Request, environment: &Environment) -> Veil {
+    Veil::new(
+        request.build_args().filter_map(|(name, value)| {
+            value.or_else(|| environment.by_name(name)).map(|value| (name, value))
+        }),
+    )
 }
 
 /// The folders that files come from, where their modes are to be those that git records.

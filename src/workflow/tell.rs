@@ -4,11 +4,12 @@ use std::path::Path;
 
 use crate::base::env;
 use crate::model::outcome::{GroupOutcome, Outcome};
+use crate::model::record::Explanation;
 use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::report::file::{self, check_writable};
 use crate::report::text::{self, Style};
-use crate::report::{github, gitlab, group as report_group, json};
+use crate::report::{explanation, github, gitlab, group as report_group, json, line};
 use crate::workflow::error::Error;
 use crate::workflow::world::World;
 
@@ -21,6 +22,17 @@ pub fn check(world: &World, settings: &Settings) -> Result<(), Error> {
         check_writable(&world.folder.join(path))?;
     }
     Ok(())
+}
+
+/// Tells, before a build, which steps will run. `name`: of one image among several.
+pub fn prediction(world: &World, name: Option<&str>, explanation: &Explanation) {
+    let text = explanation::prediction(explanation);
+    match name {
+        Some(name) if !text.is_empty() => {
+            world.printer.message(&format!("layerlift: image {}\n{text}", line::clean(name)));
+        }
+        _ => world.printer.message(&text),
+    }
 }
 
 /// Writes every report of a request's build, as [`of_build`] does.

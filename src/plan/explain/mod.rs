@@ -13,6 +13,7 @@ mod files;
 mod notes;
 mod order;
 mod parts;
+mod predict;
 mod stage;
 mod surprise;
 mod veil;
@@ -27,9 +28,11 @@ use crate::model::inputs::{Inputs, StepInputs};
 use crate::model::outcome::{BuildStatus, StageOutcome, StepStatus};
 use crate::model::record::{Against, Cause, Explanation, Record};
 use crate::model::reference::Digest;
+use notes::{Circumstances, notes};
+use surprise::surprises;
 
-pub use notes::{Circumstances, notes};
-pub use surprise::{Suspect, surprises};
+pub use predict::{Reading, Situation};
+pub use surprise::Suspect;
 pub use veil::Veil;
 
 /// A record of an earlier build.
@@ -37,6 +40,8 @@ pub use veil::Veil;
 pub struct Recorded {
     /// Where it was read.
     pub reference: String,
+    /// The scope that it was read for; `None`: it is of this machine's last build.
+    pub scope: Option<String>,
     /// The record.
     pub record: Arc<Record>,
 }
@@ -46,7 +51,7 @@ impl Recorded {
     pub fn against(&self) -> Against {
         Against {
             reference: self.reference.clone(),
-            scope: self.record.scope.clone(),
+            scope: self.scope.clone().or_else(|| self.record.scope.clone()),
             commit: self.record.commit.clone(),
             created: self.record.created,
         }

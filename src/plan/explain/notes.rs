@@ -4,17 +4,17 @@ use crate::model::outcome::CandidateOutcome;
 
 /// What decides which cache is read, beside the records.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub(super) struct Circumstances<'a> {
     /// The scope of this build.
-    pub own: Option<&'a str>,
+    pub(super) own: Option<&'a str>,
     /// The candidates of the chain, with what became of them.
-    pub candidates: &'a [CandidateOutcome],
+    pub(super) candidates: &'a [CandidateOutcome],
     /// `--no-cache`.
-    pub no_cache: bool,
+    pub(super) no_cache: bool,
 }
 
 /// The notes.
-pub fn notes(circumstances: Circumstances<'_>) -> Vec<String> {
+pub(super) fn notes(circumstances: Circumstances<'_>) -> Vec<String> {
     let Circumstances { own, candidates, no_cache } = circumstances;
     if no_cache {
         return vec!["--no-cache was given: every step runs".to_owned()];
@@ -41,7 +41,7 @@ pub fn notes(circumstances: Circumstances<'_>) -> Vec<String> {
 }
 
 /// Whether a candidate's cache is in what is read (see [`chain`](crate::plan::chain)).
-pub(super) fn is_read(verdict: &str) -> bool {
+fn is_read(verdict: &str) -> bool {
     ["used", "merged", "written anew"].iter().any(|begin| verdict.starts_with(begin))
 }
 

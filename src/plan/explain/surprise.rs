@@ -20,7 +20,7 @@ pub struct Suspect<'a> {
 }
 
 /// The first surprise of each stage; what follows from one in another stage is none.
-pub fn surprises(
+pub(super) fn surprises(
     inputs: &Inputs,
     records: &[&Recorded],
     done: &[StageOutcome],

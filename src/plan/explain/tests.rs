@@ -133,7 +133,8 @@ fn recorded(scope: &str, inputs: Inputs) -> Recorded {
         inputs: Some(inputs),
         explanation: None,
     };
-    Recorded { reference: format!("localhost:5000/cache:{scope}--record"), record: Arc::new(record) }
+    let reference = format!("localhost:5000/cache:{scope}--record");
+    Recorded { reference, scope: Some(scope.to_owned()), record: Arc::new(record) }
 }
 
 /// What is said of two builds, a line for each miss, its causes below it.
@@ -458,4 +459,49 @@ fn hostile_ranges_and_empty_stages_are_harmless() {
     assert!(text.contains("file `src/app.py` entered the context"), "{text}");
     let empty = Inputs { stages: Vec::new(), ..inputs(&[]) };
     assert_eq!(explain(&inputs(&project("1", "b")), &[&recorded("x", empty)], None).misses.len(), 2);
+}
+
+#[test]
+fn what_is_read_decides_which_records_count() {
+    let (old, new) = (inputs(&project("1", "old")), inputs(&project("1", "new")));
+    let main = recorded("branch-main", old.clone());
+    let mine = Recorded { scope: None, ..recorded("mine", new.clone()) };
+    let sources = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>();
+    let said = |reading, records: &[Recorded], scopes: &[&str], is_empty| {
+        let situation = Situation {
+            inputs: Ok(&new),
+            reading,
+            records,
+            sources: &sources(scopes),
+            candidates: &[],
+            own: Some("branch-main"),
+            is_empty,
+        };
+        let explanation = situation.explain(None);
+        format!("{:?} {}", explanation.predicted, explanation.notes.join("; "))
+    };
+    let main_only = std::slice::from_ref(&main);
+    let all = [mine.clone(), main.clone()];
+    let text = [
+        said(Reading::Chain, main_only, &["branch-main"], true),
+        said(Reading::Chain, main_only, &[], true),
+        said(Reading::Chain, main_only, &[], false),
+        said(Reading::Chain, &all, &["branch-main"], false),
+        said(Reading::Chain, &[], &["branch-main"], true),
+        said(Reading::Nothing, &all, &["branch-main"], true),
+        said(Reading::Elsewhere, &all, &[], false),
+        said(Reading::Elsewhere, main_only, &[], true),
+        said(Reading::Question, &all, &[], true),
+    ];
+    insta::assert_snapshot!(text.join("\n"), @r"
+    Some((3, 6)) 
+    Some((6, 6)) 
+    None 
+    Some((0, 6)) 
+    None no record lies beside the cache of branch-main: which steps will run is not known
+    Some((6, 6)) --no-cache was given: every step runs
+    Some((0, 6)) 
+    None 
+    None 
+    ");
 }

@@ -108,6 +108,8 @@ impl Case {
             candidates: candidates.collect(),
             cache_repo: repo.map_err(|none| none.to_string()),
             inputs: Err(String::new()),
+            records: Vec::new(),
+            veil: Veil::default(),
             unnamed: Unnamed {
                 stages: vec!["stage-0".to_owned()],
                 named: self.named.map(|()| Vec::new()).map_err(str::to_owned),

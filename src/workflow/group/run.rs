@@ -56,6 +56,11 @@ pub async fn run(
     }
     let stand_ins = stand_ins(world, group, &mut prepared, &mut general).await;
     let preparation = begun.elapsed();
+    if !group.quiet {
+        for it in &prepared.members {
+            tell::prediction(world, Some(&it.member.name), &it.prepared.plan.explanation);
+        }
+    }
     let mut outcome = GroupOutcome {
         status: BuildStatus::Succeeded,
         exit_code: 0,
@@ -116,6 +121,7 @@ pub async fn run(
             build::finish(request, prepared, runner, &docker, own, &mut member, &mut warnings).await?;
         }
         member.warnings = warnings;
+        build::remember(world, &it.prepared.facts, &member);
         member.preparation = preparation;
         member.duration = begun.elapsed();
         outcome.cache_export += member.cache_export;

@@ -1,0 +1,97 @@
+//! Which records stand for what this build reads, and what follows from them: the prediction, and after the build the
+//! explanation.
+
+use crate::model::inputs::Inputs;
+use crate::model::outcome::{CandidateOutcome, StageOutcome};
+use crate::model::record::Explanation;
+use crate::plan::explain::{Circumstances, Recorded, Suspect, explain, notes, surprises};
+
+/// Where a build's cache comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// From the chain.
+    Chain,
+    /// From nowhere: `--no-cache`.
+    Nothing,
+    /// From where the user says, or a folder: nobody has looked into that.
+    Elsewhere,
+    /// It is no build, but a question about the Dockerfile.
+    Question,
+}
+
+/// What is known of a build before it.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// What it is made from, or why that is not known.
+    pub inputs: Result<&'a Inputs, &'a str>,
+    /// Where its cache comes from.
+    pub reading: Reading,
+    /// All records that were found, the nearest first.
+    pub records: &'a [Recorded],
+    /// The scopes that are in what is read.
+    pub sources: &'a [String],
+    /// The candidates of the chain.
+    pub candidates: &'a [CandidateOutcome],
+    /// The scope of this build.
+    pub own: Option<&'a str>,
+    /// Whether the engine may be taken to be empty, as a CI job's is.
+    pub is_empty: bool,
+}
+
+impl<'a> Situation<'a> {
+    /// What can be said before the build, or, with the steps as they went, after it.
+    pub fn explain(self, done: Option<&[StageOutcome]>) -> Explanation {
+        if self.reading == Reading::Question {
+            return Explanation::default();
+        }
+        let no_cache = self.reading == Reading::Nothing;
+        let circumstances = Circumstances { own: self.own, candidates: self.candidates, no_cache };
+        let mut explanation = match (self.inputs, self.used()) {
+            (Ok(inputs), Ok(used)) => explain(inputs, &used, done),
+            (Err(reason), _) => noted(format!("which steps will run is not known: {reason}")),
+            (_, Err(Some(reason))) => noted(reason),
+            (_, Err(None)) => Explanation::default(),
+        };
+        explanation.notes.splice(0..0, notes(circumstances));
+        explanation
+    }
+
+    /// The explanation after the build, with what went otherwise than was said.
+    pub fn conclude(self, done: &[StageOutcome], suspect: Suspect<'_>) -> Explanation {
+        let mut explanation = self.explain(Some(done));
+        if let (Ok(inputs), Ok(used)) = (self.inputs, self.used()) {
+            let own_store = used.iter().any(|recorded| recorded.scope.is_none());
+            explanation.surprises = surprises(inputs, &used, done, Suspect { own_store, ..suspect });
+        }
+        explanation
+    }
+
+    /// The records of what is read; an error with a reason, or without one, where they are not known.
+    fn used(self) -> Result<Vec<&'a Recorded>, Option<String>> {
+        let own_store: Vec<&Recorded> = self.records.iter().filter(|it| it.scope.is_none()).collect();
+        match self.reading {
+            Reading::Nothing => return Ok(Vec::new()),
+            Reading::Elsewhere if own_store.is_empty() => return Err(None),
+            Reading::Elsewhere => return Ok(own_store),
+            Reading::Question => return Err(None),
+            Reading::Chain => {}
+        }
+        let is_read = |it: &&Recorded| match &it.scope {
+            Some(scope) => self.sources.contains(scope),
+            None => true,
+        };
+        let used: Vec<&Recorded> = self.records.iter().filter(is_read).collect();
+        match (used.is_empty(), self.sources) {
+            (false, _) => Ok(used),
+            (true, []) if self.is_empty => Ok(used),
+            (true, []) => Err(None),
+            (true, [scope, ..]) => Err(Some(format!(
+                "no record lies beside the cache of {scope}: which steps will run is not known"
+            ))),
+        }
+    }
+}
+
+fn noted(note: String) -> Explanation {
+    Explanation { notes: vec![note], ..Explanation::default() }
+}

@@ -1,0 +1,129 @@
+//! Records of builds in the cache repo: read beside the candidates of the chain, written beside the own cache ref.
+//!
+//! A record only explains. One that is missing, broken or forbidden is no record, and nobody is warned: the build goes its
+//! way without it.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::base::clock;
+use crate::cachefmt::build_record::{self, READ_LIMIT};
+use crate::model::engine::Engine;
+use crate::model::outcome::{BuildStatus, Outcome, StepStatus};
+use crate::model::record::{Record, RecordedEngine, VERSION};
+use crate::model::reference::{Digest, Reference};
+use crate::plan::chain::Finding;
+use crate::plan::explain::Recorded;
+use crate::plan::keys;
+use crate::plan::steps::{Facts, Keep, Plan};
+use crate::registry::{Client, Content, Error};
+use crate::workflow::lookup::Named;
+
+/// Fetches the records that lie beside cache refs, all at once and in their order: a manifest and a blob for each.
+pub async fn beside(client: &Client, named: &[Named]) -> Vec<Recorded> {
+    let asked = named.iter().map(|Named { reference, scope }| async move {
+        let tag = keys::record_tag(reference.tag()?);
+        let place = reference.repository().with_tag(&tag).ok()?;
+        let record = read(client, &place).await.ok()?.ok()?;
+        Some(Recorded { reference: place.to_string(), scope: Some(scope.clone()), record: Arc::new(record) })
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Reads a record. The inner error is one that cannot be used.
+pub async fn read(client: &Client, place: &Reference) -> Result<Result<Record, String>, Error> {
+    let manifest = client.get_manifest(place).await?;
+    let blob = match build_record::locate(&manifest.bytes) {
+        Ok(blob) => blob,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let bytes = client.get_blob(place.repository(), &blob, READ_LIMIT as u64).await?;
+    // A large one takes a while, and others are waiting.
+    let decoded = tokio::task::spawn_blocking(move || build_record::decode(&bytes)).await;
+    Ok(match decoded {
+        Ok(Ok(record)) => Ok(record),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// Writes a record: both blobs at once, then the manifest.
+pub async fn write(client: &Client, place: &Reference, record: &Record) -> Result<Digest, Error> {
+    let artifact = build_record::write(record);
+    let repository = place.repository();
+    let (blob, config) =
+        (Content::Bytes(artifact.blob.into()), Content::Bytes(artifact.config.to_vec().into()));
+    tokio::try_join!(
+        client.put_blob(repository, &artifact.blob_digest, &blob),
+        client.put_blob(repository, &artifact.config_digest, &config)
+    )?;
+    client.put_manifest(place, artifact.manifest_media_type, artifact.manifest.into()).await
+}
+
+/// Where the record of this build goes; `None` where it is not kept.
+///
+/// A record says what the cache ref beside it holds, so it is written only where that was written, by a build that
+/// succeeded: BuildKit exports nothing of one that failed. One that would say the same as the record that is there, of a
+/// build in which no step ran, is not written, so that the times in that one stay.
+pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Reference> {
+    let keeps = matches!(plan.keep, Keep::Export(_) | Keep::Inline { .. } | Keep::Classic(_));
+    if !keeps || outcome.status != BuildStatus::Succeeded {
+        return None;
+    }
+    let is_unreachable = |finding: &Finding| matches!(finding, Finding::Unreachable(_));
+    if facts.candidates.iter().any(|candidate| is_unreachable(&candidate.finding)) {
+        return None;
+    }
+    let inputs = facts.inputs.as_ref().ok()?;
+    let (scope, repo) = (facts.scopes.own.as_ref()?, facts.cache_repo.as_ref().ok()?);
+    let there = facts.records.iter().find(|it| it.scope.as_deref() == Some(scope.as_str()));
+    let is_same = there
+        .and_then(|there| there.record.inputs.as_ref())
+        .is_some_and(|there| there.digest == inputs.digest);
+    if is_same && outcome.count(StepStatus::Run) == 0 {
+        return None;
+    }
+    repo.repository.with_tag(&facts.keys.record_tag(scope)).ok()
+}
+
+/// The record of a build.
+pub fn of(facts: &Facts, outcome: &Outcome) -> Record {
+    Record {
+        version: VERSION,
+        created: began(outcome),
+        layerlift: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: engine(&facts.engine),
+        strategy: outcome.strategy.clone(),
+        scope: outcome.scope.clone(),
+        commit: outcome.pipeline.commit.clone(),
+        pipeline_url: outcome.pipeline.url.clone(),
+        status: outcome.status,
+        cache_from: outcome.cache_from.clone(),
+        cache_to: outcome.cache_to.clone(),
+        tags: outcome.tags.clone(),
+        digest: outcome.digest.clone(),
+        duration: outcome.duration.as_secs_f64(),
+        preparation: outcome.preparation.as_secs_f64(),
+        cache_export: outcome.cache_export.as_secs_f64(),
+        stages: facts.veil.stages(&outcome.stages),
+        inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.as_ref().clone()),
+        explanation: outcome.explanation.clone(),
+    }
+}
+
+/// The engine, as records know it.
+pub fn engine(engine: &Engine) -> RecordedEngine {
+    RecordedEngine {
+        version: engine.server.or(engine.client).map(String::from).unwrap_or_default(),
+        buildkit: engine.buildkit.map(String::from),
+        builder: engine.builder.clone(),
+    }
+}
+
+fn began(outcome: &Outcome) -> Timestamp {
+    let lasted = SignedDuration::try_from(outcome.duration).unwrap_or(SignedDuration::ZERO);
+    let now = clock::now();
+    now.checked_sub(lasted).unwrap_or(now)
+}
