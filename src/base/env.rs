@@ -31,6 +31,7 @@ variables! {
     LAYERLIFT_SCOPE = "scope to write and to read first, instead of the one found from CI";
     LAYERLIFT_READ_ONLY = "`true`: never write a cache; `false`: write although this is no CI job";
     LAYERLIFT_STRICT = "`true`: a cache problem fails the job";
+    LAYERLIFT_FAIL_ON_MISS = "`true`: a build in which a step ran fails the job, after everything is pushed and kept";
     LAYERLIFT_KEEP_IMAGE = "`true`: a pushed image is stored in the engine as well";
     LAYERLIFT_REPORT = "file that receives the JSON report";
     LAYERLIFT_DOTENV = "file that receives the outcome as GitLab dotenv variables";

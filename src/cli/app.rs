@@ -32,6 +32,7 @@ const EXIT_CODES: &str = "Exit codes:
   73   a file that was asked for cannot be written
   74   the image could not be pushed, or the registry failed a command that only talks to it
   75   the build succeeded with cache warnings, and --strict was given
+  76   the build succeeded, but a step ran, and --fail-on-miss was given
   78   the settings are invalid
   126  the command of `run`, or the program behind a shim, cannot be executed (127: it was not found)
   130  interrupted (143: terminated)

@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::group;
 use crate::engine::probe::{self, Probe};
 use crate::invocation::bake_line;
+use crate::model::outcome::StepStatus;
 use crate::workflow::error::Error;
 use crate::workflow::group::{define, prepare, run as engine_run};
 use crate::workflow::tell;
@@ -45,5 +46,6 @@ pub async fn run(arguments: BakeArgs, world: &World) -> Result<u8, Failure> {
         return Ok(0);
     }
     let outcome = engine_run::run(world, &settings, &defined, prepared, begun).await?;
-    exit_code(outcome.status, outcome.exit_code, &outcome.all_warnings(), &settings)
+    let ran = outcome.count(StepStatus::Run);
+    exit_code(outcome.status, outcome.exit_code, &outcome.all_warnings(), ran, &settings)
 }

@@ -11,6 +11,7 @@ use crate::cli::group;
 use crate::cli::plan::{pipeline_line, setting_name};
 use crate::engine::buildah::{self as engine, Tool};
 use crate::invocation::buildah_line;
+use crate::model::outcome::StepStatus;
 use crate::model::settings::Settings;
 use crate::workflow::buildah::{self, Prepared};
 use crate::workflow::tell;
@@ -35,7 +36,8 @@ pub async fn run(tool: Tool, arguments: LineArgs, world: &World) -> Result<u8, F
         return Ok(0);
     }
     let outcome = buildah::build(world, &settings, prepared, begun).await?;
-    exit_code(outcome.status, outcome.exit_code, &outcome.warnings, &settings)
+    let ran = outcome.count(StepStatus::Run);
+    exit_code(outcome.status, outcome.exit_code, &outcome.warnings, ran, &settings)
 }
 
 /// Facts, decisions and the command.

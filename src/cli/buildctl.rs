@@ -6,6 +6,7 @@ use crate::cli::build::exit_code;
 use crate::cli::failure::Failure;
 use crate::cli::{group, plan};
 use crate::invocation::{buildctl_line, with_subcommand};
+use crate::model::outcome::StepStatus;
 use crate::workflow::buildctl;
 use crate::workflow::group::define::Untouched;
 use crate::workflow::world::World;
@@ -28,5 +29,6 @@ pub async fn run(arguments: LineArgs, world: &World) -> Result<u8, Failure> {
         return Ok(0);
     }
     let outcome = buildctl::build(world, &line, &request, &settings).await?;
-    exit_code(outcome.status, outcome.exit_code, &outcome.warnings, &settings)
+    let ran = outcome.count(StepStatus::Run);
+    exit_code(outcome.status, outcome.exit_code, &outcome.warnings, ran, &settings)
 }

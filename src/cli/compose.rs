@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::group;
 use crate::engine::bake;
 use crate::invocation::{ComposeLine, ComposeVerb, compose_line};
+use crate::model::outcome::StepStatus;
 use crate::model::settings::Settings;
 use crate::workflow::group::compose::{self, Way};
 use crate::workflow::group::{prepare, run as engine_run, singly};
@@ -65,7 +66,8 @@ async fn build(
             singly::run(world, settings, &services, begun).await?
         }
     };
-    exit_code(outcome.status, outcome.exit_code, &outcome.all_warnings(), settings).map(Some)
+    let ran = outcome.count(StepStatus::Run);
+    exit_code(outcome.status, outcome.exit_code, &outcome.all_warnings(), ran, settings).map(Some)
 }
 
 /// Becomes the compose that starts what was built; returns where that is not possible.

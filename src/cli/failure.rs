@@ -33,6 +33,8 @@ impl ExitCode {
     pub const REGISTRY: ExitCode = ExitCode(74);
     /// The build succeeded with cache warnings, and `--strict` was given.
     pub const STRICT: ExitCode = ExitCode(75);
+    /// The build succeeded and a step ran, and `--fail-on-miss` was given.
+    pub const MISS: ExitCode = ExitCode(76);
     /// Settings are invalid.
     pub const CONFIG: ExitCode = ExitCode(78);
     /// The command of `run`, or the program behind a shim, cannot be executed; as in a shell.

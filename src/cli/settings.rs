@@ -42,6 +42,9 @@ pub struct SettingsArgs {
     /// A cache problem fails the job
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     strict: Option<bool>,
+    /// A build in which a step ran fails the job, after everything is pushed and kept
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    fail_on_miss: Option<bool>,
     /// Store a pushed image in the engine as well
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     keep_image: Option<bool>,
@@ -84,6 +87,7 @@ struct SettingsFile {
     fallback: Option<Vec<String>>,
     read_only: Option<bool>,
     strict: Option<bool>,
+    fail_on_miss: Option<bool>,
     keep_image: Option<bool>,
     normalize_modes: Option<String>,
     report: Option<PathBuf>,
@@ -162,6 +166,9 @@ impl SettingsArgs {
             fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
             read_only: resolver.switch(env::LAYERLIFT_READ_ONLY, self.read_only, file.read_only)?,
             strict: resolver.switch(env::LAYERLIFT_STRICT, self.strict, file.strict)?.unwrap_or(false),
+            fail_on_miss: resolver
+                .switch(env::LAYERLIFT_FAIL_ON_MISS, self.fail_on_miss, file.fail_on_miss)?
+                .unwrap_or(false),
             keep_image: resolver
                 .switch(env::LAYERLIFT_KEEP_IMAGE, self.keep_image, file.keep_image)?
                 .unwrap_or(false),

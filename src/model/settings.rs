@@ -103,6 +103,8 @@ pub struct Settings {
     pub read_only: Option<bool>,
     /// Warnings are failures.
     pub strict: bool,
+    /// A build in which a step ran is a failure, once everything is pushed and kept.
+    pub fail_on_miss: bool,
     /// A pushed image stays in the engine's store as well.
     pub keep_image: bool,
     /// `Some(true)`: tracked files are built with the modes that git records; `Some(false)`: with those that they have;
@@ -140,6 +142,7 @@ impl Default for Settings {
             fallback: Vec::new(),
             read_only: None,
             strict: false,
+            fail_on_miss: false,
             keep_image: false,
             normalize_modes: None,
             report: None,

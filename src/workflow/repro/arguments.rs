@@ -5,9 +5,9 @@ use crate::model::flags::{self, Kind};
 use crate::model::request::OutputSpec;
 
 /// Settings of layerlift that take no value of their own.
-const SWITCHES: [&str; 4] = ["dry-run", "read-only", "strict", "keep-image"];
+const SWITCHES: [&str; 5] = ["dry-run", "read-only", "strict", "keep-image", "fail-on-miss"];
 /// What a reproduction does by itself, or must not do.
-const TAKEN_OFF: [&str; 11] = [
+const TAKEN_OFF: [&str; 12] = [
     "push",
     "load",
     "output",
@@ -19,6 +19,8 @@ const TAKEN_OFF: [&str; 11] = [
     "dry-run",
     "iidfile",
     "metadata-file",
+    // An engine of a person's machine is not expected to hit all.
+    "fail-on-miss",
 ];
 
 /// Arguments, and what was taken off.
