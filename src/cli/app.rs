@@ -81,6 +81,13 @@ pub enum Command {
     /// is needed: the Dockerfile, the files that it takes and the registry's digests of its base images are looked at.
     /// What could change the image unseen is told on standard error; such an image is never reused.
     Digest(PlanArgs),
+    /// Tell why steps of a build ran: of the last one here, or of the one that wrote a cache
+    ///
+    /// Every build that writes a cache keeps a record beside it: its inputs, step by step, and how it went. Without
+    /// REF, tells of the last build that was started in this folder. Exits with 66 where none is known, with 74 where
+    /// the cache repo holds no such record.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Look at cache refs, and move them
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -130,6 +137,12 @@ pub enum Command {
     /// Undo `install`: the plugin goes, and `docker build` is what it was before
     Uninstall,
 }
+
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  layerlift explain
+  layerlift explain main
+  layerlift explain mr-12 --cache-repo registry.example.com/group/app/cache
+  layerlift explain registry.example.com/group/app:1 --format json";
 
 const INIT_EXAMPLES: &str = "Examples:
   layerlift init gitlab
@@ -373,6 +386,20 @@ pub struct CacheMoveArgs {
     /// The OCI-layout folder
     pub folder: PathBuf,
     /// Settings. `--scope` chooses the scope.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A branch or scope, a cache ref, or an image that was pushed [default: the last build here]
+    #[arg(value_name = "REF")]
+    pub reference: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
+    pub format: Format,
+    /// Settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }

@@ -81,6 +81,9 @@ fn list_text(repository: &str, listing: &Listing, now: Timestamp) -> String {
     if listing.left_out > 0 {
         text += &format!("{} more\n", listing.left_out);
     }
+    if listing.records > 0 {
+        text += &format!("{}, for `layerlift explain`\n", plural(listing.records, "build record"));
+    }
     if listing.foreign > 0 {
         text += &format!("{} of another kind\n", plural(listing.foreign, "tag"));
     }
@@ -129,6 +132,7 @@ fn list_json(repository: &str, listing: &Listing) -> Value {
         "version": VERSION,
         "repository": repository,
         "refs": listing.refs.iter().map(row).collect::<Vec<_>>(),
+        "records": listing.records,
         "left_out": listing.left_out,
         "foreign_tags": listing.foreign,
     })
@@ -307,6 +311,7 @@ mod tests {
                 listed("branch-main--api--stage-build", Ok(details(12, None, None))),
                 listed("mr-12", Err("mr-12 does not exist".to_owned())),
             ],
+            records: 1,
             foreign: 2,
             left_out: 0,
         };
@@ -317,9 +322,10 @@ mod tests {
         branch-main  api    build  12 B      -    -         branch-main--api--stage-build
         mr-12        -      -      -         -    -         mr-12
         mr-12 could not be read: mr-12 does not exist
+        1 build record, for `layerlift explain`
         2 tags of another kind
         ");
-        let empty = Listing { refs: Vec::new(), foreign: 0, left_out: 0 };
+        let empty = Listing { refs: Vec::new(), records: 0, foreign: 0, left_out: 0 };
         assert_eq!(list_text("ghcr.io/a/b/cache", &empty, now()), "ghcr.io/a/b/cache: 0 cache refs\n");
         assert_eq!(list_json("r", &listing)["refs"][2]["problem"], "mr-12 does not exist");
     }

@@ -11,6 +11,7 @@ mod compose;
 mod digest;
 mod doctor;
 mod engine_flags;
+mod explain;
 mod failure;
 mod group;
 mod init;
@@ -107,6 +108,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Cache(command) => world.unless_interrupted(cache::run(command, &world)).await,
             Command::Builder(command) => world.unless_interrupted(builder::run(command, &world)).await,
             Command::Doctor(arguments) => world.unless_interrupted(doctor::run(arguments, &world)).await,
+            Command::Explain(arguments) => world.unless_interrupted(explain::run(arguments, &world)).await,
             Command::Init(arguments) => world.unless_interrupted(init::run(arguments, &world)).await,
             Command::Repro(arguments) => repro::run(arguments, &world).await,
             // Answered above.

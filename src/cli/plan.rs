@@ -14,6 +14,7 @@
 //! | `scope` | the scope of this build, or null |
 //! | `cache_from` | the one ref that is read, or null |
 //! | `decisions` | `topic`, `choice`, `reason`, in the order in which they were made |
+//! | `prediction` | which steps will run and why, as `explanation` in the report of a build |
 //! | `warnings` | what `build` would warn of before it starts |
 //! | `commands` | `command`, `purpose`, in the order in which they are run |
 
@@ -32,6 +33,8 @@ use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::plan::command::Build;
 use crate::plan::steps::{Keep, StageImage};
+use crate::report::explanation;
+use crate::report::json::ExplanationPart;
 use crate::workflow::build::{self, Prepared};
 use crate::workflow::world::World;
 
@@ -217,6 +220,11 @@ fn text(prepared: &Prepared, settings: &Settings) -> String {
     for warning in &plan.warnings {
         line(format_args!("  warning     {warning}"));
     }
+    let forecast = explanation::forecast(&plan.explanation);
+    if !forecast.is_empty() {
+        line(format_args!("\nprediction"));
+        forecast.iter().for_each(|said| line(format_args!("  {said}")));
+    }
     line(format_args!("\ncommands"));
     for (command, purpose) in commands(prepared) {
         line(format_args!("  # {purpose}\n  {command}"));
@@ -249,6 +257,7 @@ fn as_json(prepared: &Prepared, settings: &Settings) -> Value {
         "decisions": plan.decisions.iter().map(|decision| json!({
             "topic": decision.topic, "choice": decision.choice, "reason": decision.reason,
         })).collect::<Vec<_>>(),
+        "prediction": ExplanationPart::new(&plan.explanation),
         "warnings": plan.warnings,
         "commands": commands(prepared).into_iter().map(|(command, purpose)| json!({
             "command": command, "purpose": purpose,

@@ -114,6 +114,11 @@ pub fn record_tag(cache_tag: &str) -> String {
     format!("{cache_tag}{SEPARATOR}{RECORD}")
 }
 
+/// Whether a tag is a record's, whatever comes before.
+pub fn is_record_tag(tag: &str) -> bool {
+    tag.strip_suffix(RECORD).is_some_and(|rest| rest.ends_with(SEPARATOR))
+}
+
 /// What a tag names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {

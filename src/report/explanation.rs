@@ -4,7 +4,7 @@
 //! begins a line.
 
 use crate::base::units::plural;
-use crate::model::outcome::{Outcome, StepStatus};
+use crate::model::outcome::{StageOutcome, StepStatus};
 use crate::model::record::{Against, Cause, Explanation, Miss};
 use crate::report::line::{clean, fit};
 
@@ -19,21 +19,26 @@ const MOST_MISSES: usize = 12;
 
 /// What is said before the build, each line ended; empty where nothing can be said.
 pub fn prediction(explanation: &Explanation) -> String {
-    let mut text = String::new();
+    let line = |line: String| match line.starts_with(' ') {
+        true => format!("{line}\n"),
+        false => format!("layerlift: {line}\n"),
+    };
+    forecast(explanation).into_iter().map(line).collect()
+}
+
+/// The same in lines: how many steps will run, then why, indented, then notes.
+pub fn forecast(explanation: &Explanation) -> Vec<String> {
+    let mut lines = Vec::new();
     if let Some((run, of)) = explanation.predicted {
-        text += &format!("layerlift: {}{}\n", will_run(run, of), compared(explanation.against.as_ref()));
-        for line in misses(&explanation.misses) {
-            text += &format!("  {line}\n");
-        }
+        lines.push(format!("{}{}", will_run(run, of), compared(explanation.against.as_ref())));
+        lines.extend(misses(&explanation.misses).into_iter().map(|line| format!("  {line}")));
     }
-    for note in &explanation.notes {
-        text += &format!("layerlift: {}\n", clean(note));
-    }
-    text
+    lines.extend(explanation.notes.iter().map(|note| clean(note)));
+    lines
 }
 
 /// `2 of 11 steps will run`.
-pub fn will_run(run: usize, of: usize) -> String {
+fn will_run(run: usize, of: usize) -> String {
     match run {
         0 => format!("none of {} will run", plural(of, "step")),
         _ if run == of => format!("all {} will run", plural(of, "step")),
@@ -52,6 +57,16 @@ pub fn build(against: &Against) -> String {
         Some(commit) => format!("{scope} at {}", fit(&commit.chars().take(8).collect::<String>(), 8)),
         None => scope,
     }
+}
+
+/// What is said after the build, as lines with the label that each stands under.
+pub fn told(explanation: &Explanation, stages: &[StageOutcome]) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<(&str, String)> =
+        misses(&explanation.misses).into_iter().map(|line| ("why", line)).collect();
+    lines.extend(explanation.notes.iter().map(|note| ("note", clean(note))));
+    lines.extend(fared(explanation, stages).map(|fared| ("forecast", fared)));
+    lines.extend(explanation.surprises.iter().map(|surprise| ("surprise", clean(surprise))));
+    lines
 }
 
 /// The misses: a line for each, and one for each of its causes.
@@ -84,10 +99,11 @@ pub fn cause(cause: &Cause) -> String {
 }
 
 /// How the prediction fared: `3 of 6 steps were to run, and did`. `None` where there was none, or nothing was built.
-pub fn fared(outcome: &Outcome) -> Option<String> {
-    let (run, of) = outcome.explanation.as_ref()?.predicted?;
-    let ran = outcome.count(StepStatus::Run) + outcome.count(StepStatus::Failed);
-    if outcome.stages.is_empty() {
+pub fn fared(explanation: &Explanation, stages: &[StageOutcome]) -> Option<String> {
+    let (run, of) = explanation.predicted?;
+    let count = |status| stages.iter().map(|stage| stage.count(status)).sum::<usize>();
+    let ran = count(StepStatus::Run) + count(StepStatus::Failed);
+    if stages.is_empty() {
         return None;
     }
     let said = match run {
@@ -126,16 +142,21 @@ mod tests {
 
     #[test]
     fn after_the_build() {
-        assert_eq!(fared(&samples::explained()).unwrap(), "3 of 7 steps were to run, and did");
+        let outcome = samples::explained();
         let with = |predicted| {
-            let mut outcome = samples::explained();
-            outcome.explanation.as_mut().unwrap().predicted = predicted;
-            fared(&outcome)
+            let explanation = Explanation { predicted, ..Explanation::default() };
+            fared(&explanation, &outcome.stages)
         };
+        assert_eq!(with(Some((3, 7))).unwrap(), "3 of 7 steps were to run, and did");
         assert_eq!(with(Some((2, 7))).unwrap(), "2 of 7 steps were to run, 3 did");
         assert_eq!(with(Some((0, 7))).unwrap(), "none of 7 steps was to run, 3 did");
         assert_eq!(with(None), None);
-        assert_eq!(fared(&samples::cold()), None);
+        let none = Explanation { predicted: Some((0, 7)), ..Explanation::default() };
+        assert_eq!(fared(&none, &[]), None);
+        assert_eq!(
+            fared(&none, &samples::full_hit().stages).unwrap(),
+            "none of 7 steps was to run, and none did"
+        );
     }
 
     #[test]

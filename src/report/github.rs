@@ -89,7 +89,7 @@ fn misses(outcome: &Outcome) -> String {
     for note in &explained.notes {
         let _ = writeln!(text, "- {}", escape(&clean(note)));
     }
-    if let Some(fared) = explanation::fared(outcome) {
+    if let Some(fared) = explanation::fared(explained, &outcome.stages) {
         let _ = writeln!(text, "- {}", escape(&fared));
     }
     for surprise in &explained.surprises {

@@ -15,6 +15,7 @@ pub mod json;
 pub mod line;
 pub mod live;
 pub mod progress;
+pub mod record;
 pub mod rows;
 pub mod section;
 mod task;

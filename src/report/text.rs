@@ -165,12 +165,10 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
         let _ = writeln!(text, "  {}  {words}", paint.on(&format!("{label:<8}"), style.color));
     };
     if let Some(explained) = &outcome.explanation {
-        for line in explanation::misses(&explained.misses) {
-            fact("why", Paint::Strong, &line);
+        for (label, line) in explanation::told(explained, &outcome.stages) {
+            let paint = if label == "surprise" { Paint::Work } else { Paint::Strong };
+            fact(label, paint, &line);
         }
-        explained.notes.iter().for_each(|note| fact("note", Paint::Strong, &clean(note)));
-        explanation::fared(outcome).iter().for_each(|fared| fact("forecast", Paint::Strong, fared));
-        explained.surprises.iter().for_each(|it| fact("surprise", Paint::Work, &clean(it)));
     }
     let widest =
         |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| columns(&clean(text))).max().unwrap_or(0);

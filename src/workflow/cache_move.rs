@@ -118,7 +118,7 @@ fn pick(
     place: &str,
 ) -> Result<(Scope, Vec<String>), Error> {
     let (named, _) = sort(tag_prefix, tags);
-    let is_there = |scope: &&Scope| named.iter().any(|(it, _)| it.scope == **scope);
+    let is_there = |scope: &&Scope| named.iter().any(|(it, _)| it.scope == **scope && !it.record);
     match wanted.iter().find(is_there) {
         Some(scope) => {
             let tags = named.iter().filter(|(it, _)| it.scope == *scope).map(|(_, tag)| tag.clone());

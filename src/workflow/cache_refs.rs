@@ -111,6 +111,9 @@ impl CacheRefs {
     pub async fn list(&self) -> Result<Listing, Error> {
         let tags = self.client.list_tags(&self.repo.repository).await?;
         let (mut named, foreign) = sort(self.repo.tag_prefix, tags);
+        let all = named.len();
+        named.retain(|(named, _)| !named.record);
+        let records = all - named.len();
         let left_out = named.len().saturating_sub(MOST_REFS);
         named.truncate(MOST_REFS);
         let asked = named.into_iter().map(|(named, tag)| async move {
@@ -121,7 +124,7 @@ impl CacheRefs {
             Listed { named, tag, details }
         });
         let refs = stream::iter(asked).buffered(AT_ONCE).collect().await;
-        Ok(Listing { refs, foreign, left_out })
+        Ok(Listing { refs, records, foreign, left_out })
     }
 
     async fn details(&self, reference: &Reference) -> Result<Details, registry::Error> {
@@ -169,7 +172,9 @@ pub(super) fn sort(tag_prefix: &str, tags: Vec<String>) -> (Vec<(Named, String)>
 pub struct Listing {
     /// The cache refs, by scope, image and stage.
     pub refs: Vec<Listed>,
-    /// Tags that name no cache ref.
+    /// Records of builds beside them.
+    pub records: usize,
+    /// Tags that name neither.
     pub foreign: usize,
     /// Cache refs beyond those that are looked at.
     pub left_out: usize,

@@ -14,6 +14,7 @@ pub mod doctor;
 mod doctor_variables;
 pub mod engine_run;
 pub mod error;
+pub mod explain;
 pub mod exposure;
 pub mod facts;
 pub mod graph;

@@ -127,8 +127,9 @@ mod tests {
     #[test]
     fn another_hidden_value_is_another_text() {
         let inputs = |value: &str| {
-            let instruction = format!("COPY {value} /x");
-            let part = Part { kind: PartKind::Instruction, name: String::new(), value: instruction.clone() };
+            let instruction = "RUN make".to_owned();
+            let folder = format!("/home/{value}");
+            let part = Part { kind: PartKind::State, name: "working folder".to_owned(), value: folder };
             let step = StepInputs {
                 number: 1,
                 line: 1,

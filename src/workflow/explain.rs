@@ -1,0 +1,214 @@
+//! What is known of earlier builds: the last one here, those of a scope, the one that wrote a cache ref or an image.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::model::record::Record;
+use crate::model::reference::Reference;
+use crate::model::settings::Settings;
+use crate::plan::cache_repo::cache_repo;
+use crate::plan::explain::Recorded;
+use crate::plan::keys::{self, Named};
+use crate::plan::scope::Scope;
+use crate::registry::{self, Client};
+use crate::workflow::cache_refs::{self, CacheRefs, sort};
+use crate::workflow::last_build::LastBuilds;
+use crate::workflow::records;
+use crate::workflow::world::World;
+
+/// Questions under way at once.
+const AT_ONCE: usize = 8;
+
+/// The most records that are read to find one of them.
+const MOST: usize = 200;
+
+/// Why nothing can be explained.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No build was recorded in this folder.
+    #[error("no build of this folder is known on this machine")]
+    NothingHere,
+    /// The cache repo has no record of the kind.
+    #[error("{place} holds no record of {wanted}")]
+    NotFound {
+        /// The cache repo.
+        place: String,
+        /// What was looked for.
+        wanted: String,
+        /// The scopes that have records there.
+        present: Vec<String>,
+    },
+    /// There is something by that name which cannot be used.
+    #[error("{place} cannot be used: {reason}")]
+    Unusable {
+        /// The ref.
+        place: Reference,
+        /// Why.
+        reason: String,
+    },
+    /// The cache repo is not known, or the registry failed.
+    #[error(transparent)]
+    CacheRepo(#[from] cache_refs::Error),
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Self {
+        Error::CacheRepo(error.into())
+    }
+}
+
+/// The last build that was started in the working folder.
+pub fn last(world: &World) -> Result<Recorded, Error> {
+    LastBuilds::of(&world.environment, &world.folder).and_then(|last| last.latest()).ok_or(Error::NothingHere)
+}
+
+/// The records of what a word means, the newest first: a scope or a branch, a cache ref or its record, or an image that
+/// was pushed.
+pub async fn of(
+    world: &World,
+    settings: &Settings,
+    client: Client,
+    word: &str,
+) -> Result<Vec<Recorded>, Error> {
+    // A scope has neither, and every ref of a cache repo has a tag.
+    match word.parse::<Reference>() {
+        Ok(reference)
+            if word.contains('/') && (reference.tag().is_some() || reference.digest().is_some()) =>
+        {
+            of_reference(world, settings, client, &reference).await
+        }
+        _ => {
+            let refs = CacheRefs::find(world, settings, client).await?;
+            of_scope(&refs, word).await
+        }
+    }
+}
+
+/// The record of the build that wrote the cache of a scope, for one image. `image`: its part of tags.
+pub async fn beside_scope(
+    refs: &CacheRefs,
+    word: &str,
+    cache_tag: impl Fn(&Scope) -> String,
+) -> Result<Recorded, Error> {
+    for scope in scopes(word) {
+        let tag = keys::record_tag(&cache_tag(&scope));
+        let Ok(place) = refs.repo.repository.with_tag(&tag) else { continue };
+        match records::read(&refs.client, &place).await {
+            Ok(Ok(record)) => return Ok(recorded(&place, Some(scope.as_str()), record)),
+            Ok(Err(reason)) => return Err(Error::Unusable { place, reason }),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(not_found(refs, word, all(refs).await?))
+}
+
+/// The scopes that a word may mean: itself, or a branch of that name.
+fn scopes(word: &str) -> Vec<Scope> {
+    let mut scopes: Vec<Scope> = Scope::parse(word).into_iter().collect();
+    scopes.push(Scope::branch(word));
+    scopes
+}
+
+async fn of_scope(refs: &CacheRefs, word: &str) -> Result<Vec<Recorded>, Error> {
+    let present = all(refs).await?;
+    let wanted = scopes(word);
+    let places = present.iter().filter(|(named, _)| wanted.contains(&named.scope)).cloned().collect();
+    match fetched(refs, places).await {
+        found if found.is_empty() => Err(not_found(refs, word, present)),
+        found => Ok(found),
+    }
+}
+
+async fn of_reference(
+    world: &World,
+    settings: &Settings,
+    client: Client,
+    reference: &Reference,
+) -> Result<Vec<Recorded>, Error> {
+    let tag = reference.tag().unwrap_or_default();
+    let itself = reference.clone();
+    let beside = reference.repository().with_tag(&keys::record_tag(tag)).ok();
+    // The record itself, or the one beside a cache ref.
+    for place in [Some(itself), beside].into_iter().flatten() {
+        match records::read(&client, &place).await {
+            Ok(Ok(record)) => return Ok(vec![recorded(&place, None, record)]),
+            Ok(Err(reason)) if keys::is_record_tag(place.tag().unwrap_or_default()) => {
+                return Err(Error::Unusable { place, reason });
+            }
+            Ok(Err(_)) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // An image: the build that pushed it knows its name and its digest.
+    let refs = match CacheRefs::find(world, settings, client.clone()).await {
+        Err(cache_refs::Error::NoRepository) => {
+            CacheRefs::beside(world, settings, client.clone(), reference).await?
+        }
+        refs => refs?,
+    };
+    let digest = match reference.digest() {
+        Some(digest) => Some(digest.clone()),
+        None => client.head_manifest(reference).await?.map(|descriptor| descriptor.digest),
+    };
+    let present = all(&refs).await?;
+    let name = reference.to_string();
+    let is_of = |it: &Recorded| match (&it.record.digest, &digest) {
+        (Some(one), Some(other)) => one == other.as_str(),
+        _ => it.record.tags.contains(&name),
+    };
+    let mut found = fetched(&refs, present.clone()).await;
+    found.retain(is_of);
+    if found.is_empty() { Err(not_found(&refs, &name, present)) } else { Ok(found) }
+}
+
+/// The tags of all records in the cache repo.
+async fn all(refs: &CacheRefs) -> Result<Vec<(Named, String)>, Error> {
+    let tags = refs.client.list_tags(&refs.repo.repository).await?;
+    let (named, _) = sort(refs.repo.tag_prefix, tags);
+    Ok(named.into_iter().filter(|(named, _)| named.record).collect())
+}
+
+/// The records behind tags, the newest first. What cannot be used is left out.
+async fn fetched(refs: &CacheRefs, places: Vec<(Named, String)>) -> Vec<Recorded> {
+    let asked = places.into_iter().take(MOST).map(|(named, tag)| async move {
+        let place = refs.repo.repository.with_tag(&tag).ok()?;
+        let record = records::read(&refs.client, &place).await.ok()?.ok()?;
+        Some(recorded(&place, Some(named.scope.as_str()), record))
+    });
+    let mut found: Vec<Recorded> =
+        stream::iter(asked).buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    found.sort_by_key(|it| std::cmp::Reverse(it.record.created));
+    found
+}
+
+fn recorded(place: &Reference, scope: Option<&str>, record: Record) -> Recorded {
+    Recorded { reference: place.to_string(), scope: scope.map(str::to_owned), record: Arc::new(record) }
+}
+
+fn not_found(refs: &CacheRefs, wanted: &str, present: Vec<(Named, String)>) -> Error {
+    let mut scopes: Vec<String> = present.into_iter().map(|(named, _)| named.scope.to_string()).collect();
+    scopes.dedup();
+    let (place, wanted) = (refs.repo.repository.to_string(), wanted.to_owned());
+    Error::NotFound { place, wanted, present: scopes }
+}
+
+impl CacheRefs {
+    /// Finds the cache repo that a build of an image would have.
+    async fn beside(
+        world: &World,
+        settings: &Settings,
+        client: Client,
+        image: &Reference,
+    ) -> Result<Self, Error> {
+        let pipeline = crate::pipeline::detect(&world.environment, &world.folder).await.pipeline;
+        let images = std::slice::from_ref(image);
+        let repo = cache_repo(settings.cache_repo.as_ref(), &pipeline, images)
+            .map_err(|_| cache_refs::Error::NoRepository)?;
+        let settings = Settings { cache_repo: Some(repo.repository.clone()), ..settings.clone() };
+        let found = CacheRefs::find(world, &settings, client).await?;
+        Ok(CacheRefs { repo, ..found })
+    }
+}
