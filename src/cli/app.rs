@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::cli::engine_flags::EngineFlags;
+use crate::cli::engine_flags::{EngineFlags, WordOrLine};
 use crate::cli::run::HandedOn;
 use crate::cli::settings::SettingsArgs;
 
@@ -84,8 +84,9 @@ pub enum Command {
     /// Tell why steps of a build ran: of the last one here, or of the one that wrote a cache
     ///
     /// Every build that writes a cache keeps a record beside it: its inputs, step by step, and how it went. Without
-    /// REF, tells of the last build that was started in this folder. Exits with 66 where none is known, with 74 where
-    /// the cache repo holds no such record.
+    /// REF, tells of the last build that was started in this folder. With --against, takes the flags of `docker build`,
+    /// and tells which steps would run now, and why; no engine is needed. Exits with 66 where no build is known here,
+    /// with 74 where the cache repo holds no such record.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
     /// Look at cache refs, and move them
@@ -141,6 +142,7 @@ pub enum Command {
 const EXPLAIN_EXAMPLES: &str = "Examples:
   layerlift explain
   layerlift explain main
+  layerlift explain --against main --build-arg VERSION=2 -t registry.example.com/group/app .
   layerlift explain mr-12 --cache-repo registry.example.com/group/app/cache
   layerlift explain registry.example.com/group/app:1 --format json";
 
@@ -392,16 +394,20 @@ pub struct CacheMoveArgs {
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct ExplainArgs {
-    /// A branch or scope, a cache ref, or an image that was pushed [default: the last build here]
-    #[arg(value_name = "REF")]
-    pub reference: Option<String>,
+    /// Compare what would be built now with the last build of this branch or scope; builds nothing
+    #[arg(long, value_name = "BRANCH | SCOPE", help_heading = "Settings of layerlift")]
+    pub against: Option<String>,
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
     pub format: Format,
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// What is to be explained.
+    #[command(flatten)]
+    pub line: WordOrLine,
 }
 
 /// Arguments of `doctor`.

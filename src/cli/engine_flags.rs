@@ -22,6 +22,50 @@ impl EngineFlags {
     }
 }
 
+/// A word, or a `docker build` line: what the word means depends on another flag.
+#[derive(Debug, Clone)]
+pub struct WordOrLine {
+    /// The word, or the folder of the line.
+    pub word: Option<String>,
+    line: EngineFlags,
+}
+
+impl WordOrLine {
+    /// As a request, where it is a line.
+    pub fn into_request(self) -> Request {
+        self.line.into_request()
+    }
+
+    /// Whether any flag of a line was given.
+    pub fn has_flags(&self) -> bool {
+        !self.line.flags.is_empty()
+    }
+}
+
+impl Args for WordOrLine {
+    fn augment_args(command: Command) -> Command {
+        let help = "A branch or scope, a cache ref, or an image that was pushed; with --against, the folder that is built";
+        let word = |argument: Arg| argument.required(false).value_name("REF | PATH").help(help);
+        EngineFlags::augment_args(command).mut_arg("context", word)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for WordOrLine {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let word = matches.get_one::<String>("context").cloned();
+        Ok(WordOrLine { word, line: EngineFlags::from_arg_matches(matches)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 impl Args for EngineFlags {
     fn augment_args(command: Command) -> Command {
         let command = command.arg(

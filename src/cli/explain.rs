@@ -1,13 +1,15 @@
 //! `layerlift explain`: why steps of an earlier build ran, or of the next one will.
 //!
-//! Keys of `--format json`: `version`; `records`, each with `reference`, where it was read, and `record`, as it is kept.
+//! Keys of `--format json`: `version`; `records`, each with `reference`, where it was read, and `record`, as it is kept;
+//! with `--against`, `prediction` in their place, as `explanation` in the report of a build.
 
 use serde_json::json;
 
 use crate::cli::app::{ExplainArgs, Format};
 use crate::cli::failure::{ExitCode, Failure};
 use crate::plan::explain::Recorded;
-use crate::report::record;
+use crate::report::json::ExplanationPart;
+use crate::report::{explanation, record};
 use crate::workflow::explain::{self, Error};
 use crate::workflow::facts;
 use crate::workflow::world::World;
@@ -18,7 +20,30 @@ const VERSION: u32 = 1;
 /// Runs it.
 pub async fn run(arguments: ExplainArgs, world: &World) -> Result<u8, Failure> {
     let settings = arguments.settings.resolve(&world.environment, &world.folder)?;
-    let records = match &arguments.reference {
+    if let Some(scope) = &arguments.against {
+        if arguments.line.word.is_none() {
+            let failure = Failure::new(ExitCode::USAGE, "--against compares a build, and no folder is named");
+            return Err(failure.with_hint(format!("`layerlift explain --against {scope} .`")));
+        }
+        let request = arguments.line.clone().into_request();
+        let explanation = explain::against(world, &request, &settings, scope).await?;
+        world.printer.data(&match arguments.format {
+            Format::Text => explanation::forecast(&explanation).join("\n") + "\n",
+            Format::Json => {
+                format!(
+                    "{:#}\n",
+                    json!({ "version": VERSION, "prediction": ExplanationPart::new(&explanation) })
+                )
+            }
+        });
+        return Ok(0);
+    }
+    if arguments.line.has_flags() {
+        let failure =
+            Failure::new(ExitCode::USAGE, "a record is of a build that has been: it takes no flags of one");
+        return Err(failure.with_hint("--against BRANCH compares what would be built now"));
+    }
+    let records = match &arguments.line.word {
         None => vec![explain::last(world)?],
         Some(word) => {
             let client = facts::registry(world, &settings)?;
@@ -55,6 +80,7 @@ impl From<Error> for Failure {
             }
             Error::Unusable { .. } => failed(ExitCode::REGISTRY),
             Error::CacheRepo(error) => error.into(),
+            Error::Build(error) => error.into(),
         }
     }
 }

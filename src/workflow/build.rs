@@ -141,6 +141,8 @@ pub(super) async fn carry_out_prepared(
         }
         Err(other) => return Err(other.into()),
         Ok(built) => {
+            // As far as a record can tell.
+            outcome.duration = begun.elapsed();
             failure =
                 finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
         }

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::model::record::Record;
+use crate::model::record::{Explanation, Record};
 use crate::model::reference::Reference;
+use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::plan::cache_repo::cache_repo;
-use crate::plan::explain::Recorded;
-use crate::plan::keys::{self, Named};
+use crate::plan::explain::{Reading, Recorded, Situation};
+use crate::plan::keys::{self, Keys, Named};
 use crate::plan::scope::Scope;
 use crate::registry::{self, Client};
 use crate::workflow::cache_refs::{self, CacheRefs, sort};
+use crate::workflow::error::Error as BuildError;
 use crate::workflow::last_build::LastBuilds;
-use crate::workflow::records;
 use crate::workflow::world::World;
+use crate::workflow::{facts, records, source};
 
 /// Questions under way at once.
 const AT_ONCE: usize = 8;
@@ -47,6 +49,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// What would be built cannot be told.
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// The cache repo is not known, or the registry failed.
     #[error(transparent)]
     CacheRepo(#[from] cache_refs::Error),
@@ -85,14 +90,46 @@ pub async fn of(
     }
 }
 
-/// The record of the build that wrote the cache of a scope, for one image. `image`: its part of tags.
-pub async fn beside_scope(
-    refs: &CacheRefs,
+/// What would be built now, compared with the last build of a scope. No engine is asked.
+pub async fn against(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
     word: &str,
-    cache_tag: impl Fn(&Scope) -> String,
-) -> Result<Recorded, Error> {
+) -> Result<Explanation, Error> {
+    let source = source::read(request, std::io::stdin().lock()).map_err(BuildError::from)?;
+    let inputs = facts::inputs_without_engine(world, request, settings, &source).await?;
+    let inputs = facts::veil(request, &world.environment).inputs(&Arc::new(inputs));
+    let client = facts::registry(world, settings)?;
+    let refs = match facts::images(request)?.as_slice() {
+        [] => CacheRefs::find(world, settings, client).await?,
+        images => CacheRefs::beside(world, settings, client, images).await?,
+    };
+    let pipeline = crate::pipeline::detect(&world.environment, &world.folder).await.pipeline;
+    let mut platforms = facts::platforms(request, world, &mut Vec::new());
+    if platforms.is_empty() {
+        platforms.push(facts::this_machine());
+    }
+    let (project, repo) = (pipeline.project_folder.as_deref(), Some(&refs.repo));
+    let keys = facts::keys(request, &source, project, &world.folder, &platforms, None, repo);
+    let recorded = of_image(&refs, &keys, word).await?;
+    let sources: Vec<String> = recorded.scope.iter().cloned().collect();
+    let situation = Situation {
+        inputs: Ok(&inputs),
+        reading: Reading::Chain,
+        records: std::slice::from_ref(&recorded),
+        sources: &sources,
+        candidates: &[],
+        own: None,
+        is_empty: true,
+    };
+    Ok(situation.explain(None))
+}
+
+/// The record of a scope's last build of one image.
+async fn of_image(refs: &CacheRefs, keys: &Keys, word: &str) -> Result<Recorded, Error> {
     for scope in scopes(word) {
-        let tag = keys::record_tag(&cache_tag(&scope));
+        let tag = keys.record_tag(&scope);
         let Ok(place) = refs.repo.repository.with_tag(&tag) else { continue };
         match records::read(&refs.client, &place).await {
             Ok(Ok(record)) => return Ok(recorded(&place, Some(scope.as_str()), record)),
@@ -145,7 +182,7 @@ async fn of_reference(
     // An image: the build that pushed it knows its name and its digest.
     let refs = match CacheRefs::find(world, settings, client.clone()).await {
         Err(cache_refs::Error::NoRepository) => {
-            CacheRefs::beside(world, settings, client.clone(), reference).await?
+            CacheRefs::beside(world, settings, client.clone(), std::slice::from_ref(reference)).await?
         }
         refs => refs?,
     };
@@ -155,12 +192,15 @@ async fn of_reference(
     };
     let present = all(&refs).await?;
     let name = reference.to_string();
-    let is_of = |it: &Recorded| match (&it.record.digest, &digest) {
-        (Some(one), Some(other)) => one == other.as_str(),
-        _ => it.record.tags.contains(&name),
+    let is_of = |it: &Recorded| {
+        it.record.digest.as_deref().is_some_and(|one| digest.as_ref().is_some_and(|it| it.as_str() == one))
     };
     let mut found = fetched(&refs, present.clone()).await;
-    found.retain(is_of);
+    // A build in which no step ran leaves the record of the one before it, whose image may have another digest.
+    match found.iter().any(is_of) {
+        true => found.retain(is_of),
+        false => found.retain(|it| it.record.tags.contains(&name)),
+    }
     if found.is_empty() { Err(not_found(&refs, &name, present)) } else { Ok(found) }
 }
 
@@ -196,15 +236,14 @@ fn not_found(refs: &CacheRefs, wanted: &str, present: Vec<(Named, String)>) -> E
 }
 
 impl CacheRefs {
-    /// Finds the cache repo that a build of an image would have.
+    /// Finds the cache repo that a build of these images would have.
     async fn beside(
         world: &World,
         settings: &Settings,
         client: Client,
-        image: &Reference,
+        images: &[Reference],
     ) -> Result<Self, Error> {
         let pipeline = crate::pipeline::detect(&world.environment, &world.folder).await.pipeline;
-        let images = std::slice::from_ref(image);
         let repo = cache_repo(settings.cache_repo.as_ref(), &pipeline, images)
             .map_err(|_| cache_refs::Error::NoRepository)?;
         let settings = Settings { cache_repo: Some(repo.repository.clone()), ..settings.clone() };

@@ -262,7 +262,7 @@ fn own_record(world: &World, keys: &Keys, engine: &Engine) -> Option<Recorded> {
 }
 
 /// What must not be shown of the build args.
-fn veil(request: &Request, environment: &Environment) -> Veil {
+pub(super) fn veil(request: &Request, environment: &Environment) -> Veil {
     Veil::new(
         request.build_args().filter_map(|(name, value)| {
             value.or_else(|| environment.by_name(name)).map(|value| (name, value))
@@ -299,7 +299,7 @@ pub fn images(request: &Request) -> Result<Vec<Reference>, Error> {
 }
 
 /// The platforms that were asked for, by flag or variable; none means the engine's own.
-fn platforms(request: &Request, world: &World, warnings: &mut Vec<String>) -> Vec<Platform> {
+pub(super) fn platforms(request: &Request, world: &World, warnings: &mut Vec<String>) -> Vec<Platform> {
     let mut names = request.platforms();
     if names.is_empty() {
         names.extend(world.environment.get(env::DOCKER_DEFAULT_PLATFORM));
@@ -329,7 +329,7 @@ pub(super) fn relative(path: &Path, project: Option<&Path>, working: &Path) -> S
 }
 
 /// How this build's refs are named: apart from those of other images of the same project.
-fn keys(
+pub(super) fn keys(
     request: &Request,
     source: &Source,
     project: Option<&Path>,

@@ -21,6 +21,7 @@ mod compose;
 mod dockerfile_oracle;
 mod dockerfile_recorded;
 mod engines;
+mod explain;
 mod failure;
 mod flags;
 mod github_templates;

@@ -118,6 +118,7 @@ pub async fn run(
             if own.code != 0 {
                 member.status = BuildStatus::Failed;
             }
+            (member.preparation, member.duration) = (preparation, begun.elapsed());
             build::finish(request, prepared, runner, &docker, own, &mut member, &mut warnings).await?;
         }
         member.warnings = warnings;
