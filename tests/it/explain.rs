@@ -1,6 +1,7 @@
 //! What is said of a build before it is what happens: on real engines, one change at a time.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use layerlift::workflow::records;
 use crate::support::cli::{Build, TestEnv};
 use crate::support::engine::Kind;
 use crate::support::job::{self, Event};
-use crate::support::program::Finished;
+use crate::support::program::{Finished, run};
 use crate::support::project::Project;
 use crate::support::scene::Scene;
 
@@ -53,12 +54,17 @@ impl Story {
         story
     }
 
-    /// Pushes another image under the base's name.
+    /// Pushes another image under the base's name: with another layer, since BuildKit does not look at more.
     #[track_caller]
-    fn move_base(&self, label: &str) {
+    fn move_base(&self, content: &str) {
+        let folder = self.scene.test.path("layer");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("content"), content).unwrap();
+        let layer = self.scene.path("layer.tar");
+        let _ = run(Command::new("tar").args(["-cf", &layer, "-C"]).arg(&folder).arg("content")).ok();
         let busybox = self.scene.registry.reference("library/busybox:latest");
-        let label = format!("it={label}");
-        let _ = self.scene.registry.crane(&["mutate", "--label", &label, "--tag", &self.base, &busybox]).ok();
+        let all = ["append", "--base", &busybox, "--new_layer", &layer, "--new_tag", &self.base];
+        let _ = self.scene.registry.crane(&all).ok();
     }
 
     fn arguments(&self) -> Vec<String> {
