@@ -72,6 +72,8 @@ arguments+=(--report "$report")
 value --cache-repo INPUT_CACHE_REPO
 value --strategy INPUT_STRATEGY
 value --scope INPUT_SCOPE
+value --reuse INPUT_REUSE
+value --max-age INPUT_MAX_AGE
 case ${INPUT_READ_ONLY-} in
     "") ;;
     true | false) arguments+=("--read-only=$INPUT_READ_ONLY") ;;

@@ -42,6 +42,8 @@ variables! {
     LAYERLIFT_BUILDER_AUTO = "`true`: a builder is made where the default one cannot export a cache";
     LAYERLIFT_CONFIG = "settings file, instead of `.layerlift.yml`";
     LAYERLIFT_NORMALIZE_MODES = "`on`, `off` or `auto`: tracked files are built with the modes that git records";
+    LAYERLIFT_REUSE = "`on`, `off` or `auto`: an unchanged build is answered with the image that it made before";
+    LAYERLIFT_MAX_AGE = "the oldest image that may answer a build: `7d`, `12h`";
     LAYERLIFT_FALLBACK = "scopes to read after the chain's own, separated by commas";
 
     // Set by layerlift itself, so that its shims and its plugin never call each other in a circle.

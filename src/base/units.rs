@@ -31,6 +31,17 @@ pub fn duration(length: Duration) -> String {
     }
 }
 
+/// `40s`, `12m`, `7h`, `30d`: the largest unit, rounded down.
+pub fn age(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
 /// `1 step`, `2 steps`: the count and the noun, with an `s` where English wants one.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -49,6 +60,10 @@ mod tests {
         assert_eq!(
             [0.04, 59.94, 60.0, 125.2, 3720.0].map(|s| duration(Duration::from_secs_f64(s))),
             ["0.0s", "59.9s", "1m00s", "2m05s", "1h02m"]
+        );
+        assert_eq!(
+            [9, 59, 3599, 86_399, 365 * 86_400].map(|s| age(Duration::from_secs(s))),
+            ["9s", "59s", "59m", "23h", "365d"]
         );
         assert_eq!([plural(1, "step"), plural(2, "step")], ["1 step", "2 steps"]);
     }

@@ -1,5 +1,6 @@
 //! The top floor: what was typed. clap types end here.
 
+mod answered_plan;
 mod app;
 mod bake;
 mod build;

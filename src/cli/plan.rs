@@ -6,11 +6,11 @@
 //! |---|---|
 //! | `version` | of this form; a key that is added raises it |
 //! | `facts.pipeline` | where this runs: `provider`, `trigger`, `default_branch`, `trust`, ... |
-//! | `facts.engine` | what builds: versions, `frontend`, `builder`, `driver`, `store`, ... |
+//! | `facts.engine` | what builds: versions, `frontend`, `builder`, `driver`, `store`, ...; null where an image answers |
 //! | `facts.platforms` | what is built for |
 //! | `facts.candidates` | the chain, the nearest first: `reference`, `scope`, `verdict` |
 //! | `facts.settings` | the settings that were given, each with the place that it came from |
-//! | `strategy` | how the cache travels |
+//! | `strategy` | how the cache travels; `reuse` where an image that is there answers the build |
 //! | `scope` | the scope of this build, or null |
 //! | `cache_from` | the one ref that is read, or null |
 //! | `decisions` | `topic`, `choice`, `reason`, in the order in which they were made |
@@ -23,6 +23,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::base::process::Command;
+use crate::cli::answered_plan;
 use crate::cli::app::{Format, PlanArgs};
 use crate::cli::failure::Failure;
 use crate::engine::buildctl;
@@ -35,11 +36,11 @@ use crate::plan::command::Build;
 use crate::plan::steps::{Keep, StageImage};
 use crate::report::explanation;
 use crate::report::json::ExplanationPart;
-use crate::workflow::build::{self, Prepared};
+use crate::workflow::build::{self, Decided, Prepared};
 use crate::workflow::world::World;
 
 /// Version of the JSON form.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Runs it.
 pub async fn run(arguments: PlanArgs, world: &World) -> Result<u8, Failure> {
@@ -54,10 +55,13 @@ pub async fn show(
     format: Format,
     world: &World,
 ) -> Result<u8, Failure> {
-    let prepared = build::prepare(world, request, settings).await?;
-    let text = match format {
-        Format::Text => text(&prepared, settings),
-        Format::Json => format!("{:#}\n", as_json(&prepared, settings)),
+    let text = match (build::prepare(world, request, settings).await?, format) {
+        (Decided::Build(prepared), Format::Text) => text(&prepared, settings),
+        (Decided::Build(prepared), Format::Json) => format!("{:#}\n", as_json(&prepared, settings)),
+        (Decided::Answer(answered), Format::Text) => answered_plan::text(&answered, settings),
+        (Decided::Answer(answered), Format::Json) => {
+            format!("{:#}\n", answered_plan::as_json(&answered, settings))
+        }
     };
     world.printer.data(&text);
     Ok(0)
@@ -95,6 +99,9 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
     run(build, "build");
     for image in &plan.push {
         run(docker(&["push", image]), "push the image");
+    }
+    if let (Some(place), Some(name)) = (&plan.store, plan.build.tags().first()) {
+        run(format!("(registry) put {} from {name}", place.image), "answer later builds of the same inputs");
     }
     match &plan.keep {
         Keep::Nothing => {}

@@ -51,6 +51,12 @@ pub struct SettingsArgs {
     /// Build tracked files with the modes that git records: auto (in CI), on, off
     #[arg(long, value_name = "WHEN")]
     normalize_modes: Option<String>,
+    /// Answer an unchanged build with the image that it made before: auto (pushes in CI), on, off
+    #[arg(long, value_name = "WHEN")]
+    reuse: Option<String>,
+    /// Build anew, from nothing, what was made longer ago: 30m, 12h, 7d, 2w [default: any age will do]
+    #[arg(long, value_name = "AGE")]
+    max_age: Option<String>,
     /// Write the outcome as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -90,6 +96,8 @@ struct SettingsFile {
     fail_on_miss: Option<bool>,
     keep_image: Option<bool>,
     normalize_modes: Option<String>,
+    reuse: Option<String>,
+    max_age: Option<String>,
     report: Option<PathBuf>,
     dotenv: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
@@ -151,6 +159,14 @@ impl SettingsArgs {
                 Some(text) => resolver.checked(env::LAYERLIFT_NORMALIZE_MODES, parse_when(&text))?,
                 None => None,
             };
+        let reuse = match resolver.text(env::LAYERLIFT_REUSE, &self.reuse, &file.reuse) {
+            Some(text) => resolver.checked(env::LAYERLIFT_REUSE, parse_when(&text))?,
+            None => None,
+        };
+        let max_age = match resolver.text(env::LAYERLIFT_MAX_AGE, &self.max_age, &file.max_age) {
+            Some(text) => Some(resolver.checked(env::LAYERLIFT_MAX_AGE, parse_age(&text))?),
+            None => None,
+        };
         let from_file = file.registry_timeout.map(|seconds| seconds.to_string());
         let registry_timeout =
             match resolver.text(env::LAYERLIFT_REGISTRY_TIMEOUT, &self.registry_timeout, &from_file) {
@@ -162,6 +178,8 @@ impl SettingsArgs {
             strategy,
             registry_timeout,
             normalize_modes,
+            reuse,
+            max_age,
             scope: resolver.text(env::LAYERLIFT_SCOPE, &self.scope, &file.scope),
             fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
             read_only: resolver.switch(env::LAYERLIFT_READ_ONLY, self.read_only, file.read_only)?,
@@ -341,6 +359,21 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a number of seconds from 0.1 to 600"))
 }
 
+/// A whole number of minutes, hours, days or weeks.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no age: expected a number with m, h, d or w, as in 7d");
+    let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return Err(wrong()),
+    };
+    let count = count.parse::<u32>().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,6 +416,20 @@ mod tests {
         let wrong =
             resolve(&SettingsArgs::default(), &[], "builder:\n  nodes:\n  - name: arm\n").expect_err("wrong");
         assert!(wrong.to_string().contains("missing field `endpoint`"), "{wrong}");
+    }
+
+    #[test]
+    fn ages_have_a_unit() {
+        let hours = |text: &str| parse_age(text).map(|age| age.as_secs() / 3600).ok();
+        assert_eq!(
+            ["90m", "12h", "7d", "2w", "0d"].map(hours),
+            [Some(1), Some(12), Some(168), Some(336), Some(0)]
+        );
+        assert_eq!(["", "7", "d", "1.5d", "-1d", "7 days", "7é", "99999999999d"].map(hours), [None; 8]);
+        let settings =
+            resolve(&SettingsArgs::default(), &[("LAYERLIFT_MAX_AGE", "1w")], "reuse: on\nmax-age: 1d\n");
+        let settings = settings.expect("valid");
+        assert_eq!((settings.reuse, settings.max_age), (Some(true), Some(Duration::from_secs(604_800))));
     }
 
     #[test]

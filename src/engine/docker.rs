@@ -19,7 +19,7 @@ pub enum Error {
     /// It said no.
     #[error("`docker {verb} {image}` failed: {reason}")]
     Refused {
-        /// `pull`, `push`, `tag`.
+        /// `pull`, `push`, `tag`, `image inspect`.
         verb: &'static str,
         /// The image.
         image: String,
@@ -64,6 +64,23 @@ impl Docker {
     pub async fn tag(&self, image: &str, name: &str) -> Result<(), Error> {
         let answer = process::capture(&self.call(["tag", image, name]), LIMIT).await?;
         accept("tag", name, answer.status, &answer.stderr)
+    }
+
+    /// The names by digest under which the engine knows these images: one list for each that it has, and none for one that
+    /// it has not.
+    pub async fn digests(&self, images: &[&str]) -> Result<Vec<Vec<String>>, Error> {
+        let words = ["image", "inspect", "--format", "{{json .RepoDigests}}", "--"];
+        let call = self.call(words.into_iter().chain(images.iter().copied()));
+        let answer = process::capture(&call, LIMIT).await?;
+        let complaints = answer.stderr.lines().filter(|line| !line.trim().is_empty());
+        let only_absent = complaints.clone().count() > 0
+            && complaints.clone().all(|line| line.to_ascii_lowercase().contains("no such image"));
+        if !only_absent {
+            accept("image inspect", &images.join(" "), answer.status, &answer.stderr)?;
+        }
+        let lines = answer.stdout.lines().filter(|line| !line.trim().is_empty());
+        // `null` is an image that is known by no digest: it was built here.
+        Ok(lines.map(|line| serde_json::from_str(line).unwrap_or_default()).collect())
     }
 
     /// Takes names off images; layers that a build cache holds stay. Failing to do so harms nobody.

@@ -14,4 +14,5 @@ pub mod platform;
 pub mod record;
 pub mod reference;
 pub mod request;
+pub mod reuse;
 pub mod settings;

@@ -8,6 +8,7 @@ use crate::model::engine::Engine;
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::record::Explanation;
+use crate::model::reuse::Reused;
 use crate::model::settings::Strategy;
 
 /// How a step ended.
@@ -112,11 +113,11 @@ pub struct Outcome {
     pub exit_code: i32,
     /// Where it ran.
     pub pipeline: Pipeline,
-    /// What built; `None` where it failed before the engine was known.
-    pub engine: Engine,
+    /// What built; `None` where nothing did, since an image that was there answered the build.
+    pub engine: Option<Engine>,
     /// The scope that this build belongs to: `branch-main`.
     pub scope: Option<String>,
-    /// The strategy's name.
+    /// The strategy's name; `reuse` where an image that was there answered the build.
     pub strategy: String,
     /// What the engine was given to read from: one ref or none; for the classic builder, stage images; for
     /// buildah, repositories.
@@ -133,8 +134,8 @@ pub struct Outcome {
     pub tags: Vec<String>,
     /// The input digest, where it is known.
     pub inputs: Option<String>,
-    /// The ref of the image that answered the build, where no engine had to build.
-    pub reused: Option<String>,
+    /// The image that answered the build, where no engine had to build.
+    pub reused: Option<Reused>,
     /// Why steps ran.
     pub explanation: Option<Explanation>,
     /// The modes of the files that were built.
@@ -159,13 +160,19 @@ pub struct Outcome {
 impl Outcome {
     /// Nothing has happened yet.
     pub fn begun(pipeline: Pipeline, engine: Engine, strategy: Strategy, modes: Modes) -> Outcome {
+        let outcome = Outcome::without_engine(pipeline, modes);
+        Outcome { engine: Some(engine), strategy: strategy.to_string(), ..outcome }
+    }
+
+    /// Nothing has happened yet, and no engine is going to build.
+    pub fn without_engine(pipeline: Pipeline, modes: Modes) -> Outcome {
         Outcome {
             status: BuildStatus::Failed,
             exit_code: 0,
             pipeline,
-            engine,
+            engine: None,
             scope: None,
-            strategy: strategy.to_string(),
+            strategy: "reuse".to_owned(),
             cache_from: Vec::new(),
             cache_to: None,
             candidates: Vec::new(),
@@ -190,11 +197,11 @@ impl Outcome {
         self.stages.iter().map(|stage| stage.count(status)).sum()
     }
 
-    /// `true` when every step was answered from the cache. `FROM` alone is no step.
+    /// `true` when every step was answered from the cache, or all of them by an image that was there. `FROM` alone is no
+    /// step.
     pub fn is_full_hit(&self) -> bool {
-        self.status == BuildStatus::Succeeded
-            && self.count(StepStatus::Run) == 0
-            && self.count(StepStatus::Cached) > 0
+        let all_cached = self.count(StepStatus::Run) == 0 && self.count(StepStatus::Cached) > 0;
+        self.status == BuildStatus::Succeeded && (self.reused.is_some() || all_cached)
     }
 
     /// The cache refs that were read or written, each once; the one that was read comes first.
@@ -202,7 +209,8 @@ impl Outcome {
         let written =
             self.written.iter().filter(|written| !matches!(written.what.as_str(), "image" | "record"));
         let mut refs: Vec<&str> = Vec::new();
-        for reference in self.cache_from.iter().chain(written.map(|written| &written.reference)) {
+        let read = self.reused.iter().map(|reused| &reused.reference).chain(&self.cache_from);
+        for reference in read.chain(written.map(|written| &written.reference)) {
             if !refs.contains(&reference.as_str()) {
                 refs.push(reference);
             }

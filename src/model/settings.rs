@@ -110,6 +110,11 @@ pub struct Settings {
     /// `Some(true)`: tracked files are built with the modes that git records; `Some(false)`: with those that they have;
     /// `None`: the former in CI only.
     pub normalize_modes: Option<bool>,
+    /// `Some(true)`: an image that was made from the same inputs answers a build; `Some(false)`: none does; `None`: it
+    /// does so for pushes in CI.
+    pub reuse: Option<bool>,
+    /// The oldest image that may answer a build; `None`: any.
+    pub max_age: Option<Duration>,
     /// File for the JSON report.
     pub report: Option<PathBuf>,
     /// File for the GitLab dotenv variables.
@@ -145,6 +150,8 @@ impl Default for Settings {
             fail_on_miss: false,
             keep_image: false,
             normalize_modes: None,
+            reuse: None,
+            max_age: None,
             report: None,
             dotenv: None,
             cache_dir: PathBuf::from(".layerlift/cache"),

@@ -34,6 +34,11 @@ impl Build {
         build
     }
 
+    /// The names of its image.
+    pub fn tags(&self) -> Vec<String> {
+        self.as_request().tags()
+    }
+
     /// Whether it pushes its image by itself.
     pub fn pushes(&self) -> bool {
         self.as_request().pushes()

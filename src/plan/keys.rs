@@ -1,10 +1,13 @@
 //! Names of cache refs inside the cache repo, and the way back from a tag to what it names.
 //!
-//! A tag is `[prefix]<scope>[--<image>][--stage-<stage>]` or `[prefix]<scope>[--<image>]--record`. `--` occurs in none of
-//! the parts, and an image's part never begins with `stage-` and is never `record`, so that every tag has one reading. The longest is 6 + 47 + 2 + 30 + 8 + 30 = 123 characters; a
-//! registry takes 128.
+//! A tag is `[prefix]<scope>[--<image>]`, alone or with `--record`, `--stage-<stage>`, `--image-<inputs>` or
+//! `--note-<inputs>`; the last two are a finished image and the note on it, by the first 32 hexadecimal digits of its input
+//! digest. `--` occurs in none of the parts, and an image's part is never `record`, never begins with `stage-`, and is
+//! shorter than `note-` with 32 digits, so that every tag has one reading. The longest is 6 + 47 + 2 + 30 + 8 + 32 = 125
+//! characters; a registry takes 128.
 
 use crate::model::platform::Platform;
+use crate::model::reference::Digest;
 use crate::plan::scope::{Scope, hashed_slug, is_token, slug};
 
 /// The longest part for an image, and the longest for a stage.
@@ -12,6 +15,10 @@ const LONGEST_PART: usize = 30;
 const SEPARATOR: &str = "--";
 const STAGE: &str = "stage-";
 const RECORD: &str = "record";
+const IMAGE: &str = "image-";
+const NOTE: &str = "note-";
+/// How many digits of an input digest a tag has.
+const INPUT_DIGITS: usize = 32;
 
 /// What tells the images of one project apart. Paths are relative to the project, with `/`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,6 +114,16 @@ impl Keys {
     pub fn record_tag(&self, scope: &Scope) -> String {
         record_tag(&self.cache_tag(scope))
     }
+
+    /// The tag of the image that was made in the scope from what has this input digest.
+    pub fn image_tag(&self, scope: &Scope, inputs: &Digest) -> String {
+        format!("{}{SEPARATOR}{IMAGE}{}", self.cache_tag(scope), &inputs.hex()[..INPUT_DIGITS])
+    }
+
+    /// The tag of the note on that image: when it was built, and where.
+    pub fn note_tag(&self, scope: &Scope, inputs: &Digest) -> String {
+        format!("{}{SEPARATOR}{NOTE}{}", self.cache_tag(scope), &inputs.hex()[..INPUT_DIGITS])
+    }
 }
 
 /// The tag of the record that belongs to a cache ref's tag.
@@ -130,29 +147,63 @@ pub struct Named {
     pub stage: Option<String>,
     /// It is a build's record, and no cache.
     pub record: bool,
+    /// Where it is a finished image, or the note on one: which of the two, and the input digest.
+    pub finished: Option<Finished>,
+}
+
+/// What belongs to a finished image. It holds the first 32 hexadecimal digits of the input digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finished {
+    /// The image itself.
+    Image(String),
+    /// The note on it.
+    Note(String),
+}
+
+impl Finished {
+    fn parse(part: &str) -> Option<Self> {
+        let digits = |start: &str| {
+            let digits = part.strip_prefix(start)?;
+            let known = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            (digits.len() == INPUT_DIGITS && digits.bytes().all(known)).then(|| digits.to_owned())
+        };
+        digits(IMAGE).map(Finished::Image).or_else(|| digits(NOTE).map(Finished::Note))
+    }
+}
+
+/// The tag of the note on a finished image; `None` where it is none.
+pub fn note_of(tag_prefix: &str, named: &Named) -> Option<String> {
+    let Finished::Image(inputs) = named.finished.as_ref()? else { return None };
+    let image = named.image.as_ref().map(|image| format!("{SEPARATOR}{image}")).unwrap_or_default();
+    Some(format!("{tag_prefix}{}{image}{SEPARATOR}{NOTE}{inputs}", named.scope))
 }
 
 /// Reads a tag of a cache repo. `None`: not one of ours.
 pub fn parse(tag_prefix: &str, tag: &str) -> Option<Named> {
     if let Some(cache_tag) = tag.strip_suffix(RECORD).and_then(|tag| tag.strip_suffix(SEPARATOR)) {
         let of = parse(tag_prefix, cache_tag)?;
-        return (of.stage.is_none() && !of.record).then_some(Named { record: true, ..of });
+        let is_cache = of.stage.is_none() && of.finished.is_none() && !of.record;
+        return is_cache.then_some(Named { record: true, ..of });
     }
-    let mut parts = tag.strip_prefix(tag_prefix)?.split(SEPARATOR);
-    let scope = Scope::parse(parts.next()?)?;
+    let mut parts: Vec<&str> = tag.strip_prefix(tag_prefix)?.split(SEPARATOR).collect();
+    // The first part is the scope, whatever it looks like.
+    let last = parts.last().filter(|_| parts.len() > 1);
+    let finished = last.and_then(|last| Finished::parse(last));
+    let stage = last.and_then(|last| last.strip_prefix(STAGE));
+    if finished.is_some() || stage.is_some() {
+        parts.pop();
+    }
     let part = |text: &str| is_token(text, LONGEST_PART).then(|| text.to_owned());
-    let (image, stage) = match (parts.next(), parts.next(), parts.next()) {
-        (None, ..) => (None, None),
-        (Some(one), None, _) => match one.strip_prefix(STAGE) {
-            Some(stage) => (None, Some(part(stage)?)),
-            None => (Some(part(one)?), None),
-        },
-        (Some(image), Some(stage), None) if !image.starts_with(STAGE) => {
-            (Some(part(image)?), Some(part(stage.strip_prefix(STAGE)?)?))
-        }
+    let stage = match stage {
+        Some(stage) => Some(part(stage)?),
+        None => None,
+    };
+    let (scope, image) = match parts.as_slice() {
+        [scope] => (scope, None),
+        [scope, image] if !image.starts_with(STAGE) => (scope, Some(part(image)?)),
         _ => return None,
     };
-    Some(Named { scope, image, stage, record: false })
+    Some(Named { scope: Scope::parse(scope)?, image, stage, record: false, finished })
 }
 
 #[cfg(test)]
@@ -233,21 +284,49 @@ mod tests {
         for tag in ["mr-12--stage-a--record", "mr-12--record--record", "--record"] {
             assert_eq!(parse("", tag), None, "{tag}");
         }
+        let digits = "0123456789abcdef0123456789abcdef";
+        let finished = |tag: String| parse("cache-", &tag).map(|it| (it.image, it.stage, it.finished));
+        let made = |of: fn(String) -> Finished| Some(of(digits.to_owned()));
+        assert_eq!(
+            finished(format!("cache-mr-12--image-{digits}")),
+            Some((None, None, made(Finished::Image)))
+        );
+        assert_eq!(
+            finished(format!("cache-mr-12--api--note-{digits}")),
+            Some((text("api"), None, made(Finished::Note)))
+        );
+        let image = parse("cache-", &format!("cache-mr-12--api--image-{digits}")).expect("parsed");
+        assert_eq!(note_of("cache-", &image), Some(format!("cache-mr-12--api--note-{digits}")));
+        assert_eq!(
+            finished("cache-mr-12--image-12345678".to_owned()),
+            Some((text("image-12345678"), None, None))
+        );
         let foreign = ["v1", "latest", "cache-", "cache--a", "cache-a--b--c", "cache-a--stage-", "cache-A"];
+        assert_eq!(finished(format!("cache-a--image-{digits}0")), None);
+        assert_eq!(finished(format!("cache-a--b--c--image-{digits}")), None);
+        assert_eq!(
+            finished(format!("cache-image-{digits}")),
+            Some((None, None, None)),
+            "a scope that was named so"
+        );
         for tag in foreign.iter().chain(&["cache-a--stage-b--stage-c", "cache-a--b--stage-c--d"]) {
             assert_eq!(read(tag), None, "{tag}");
         }
     }
 
     /// Everything that a tag is made of.
-    type Parts = (String, String, String, Option<String>, bool, Option<String>);
+    type Parts = (String, String, String, Option<String>, bool, Last);
+
+    /// The last part of a tag.
+    type Last = Result<Option<String>, (bool, u8)>;
 
     fn parts() -> impl Strategy<Value = Parts> {
         let word = || prop_oneof!["stage[-/]?[ab]?", "[aA_.-]{1,4}", "[a-z/-]{40,60}", "\\PC{1,12}"];
         let path =
             prop_oneof![word(), word().prop_map(|it| it + "/Dockerfile"), Just("Dockerfile".to_owned())];
         let optional = || proptest::option::of(word());
-        (word(), path, prop_oneof![word(), Just(String::new())], optional(), any::<bool>(), optional())
+        let last = prop_oneof![optional().prop_map(Ok), (any::<bool>(), 0..3u8).prop_map(Err)];
+        (word(), path, prop_oneof![word(), Just(String::new())], optional(), any::<bool>(), last)
     }
 
     proptest! {
@@ -256,7 +335,7 @@ mod tests {
             let prefix = if prefixed { "cache-" } else { "" };
             let arm = platforms(&["linux/arm64"]);
             let make = |parts: &Parts| {
-                let (branch, dockerfile, context, target, arm64, stage) = parts;
+                let (branch, dockerfile, context, target, arm64, last) = parts;
                 let image = Image {
                     dockerfile,
                     context,
@@ -266,22 +345,36 @@ mod tests {
                 };
                 let keys = Keys::new(prefix, &image);
                 let scope = Scope::branch(branch);
-                let tag = match stage {
-                    Some(stage) => keys.stage_tag(&scope, stage),
-                    None => keys.cache_tag(&scope),
-                };
-                let named = Named {
-                    scope,
+                let mut named = Named {
+                    scope: scope.clone(),
                     image: image.part(),
-                    stage: stage.as_ref().map(|stage| slug(stage, LONGEST_PART)),
+                    stage: None,
                     record: false,
+                    finished: None,
+                };
+                let tag = match last {
+                    Ok(Some(stage)) => {
+                        named.stage = Some(slug(stage, LONGEST_PART));
+                        keys.stage_tag(&scope, stage)
+                    }
+                    Ok(None) => keys.cache_tag(&scope),
+                    Err((is_note, inputs)) => {
+                        let inputs = Digest::of(&[*inputs]);
+                        let digits = inputs.hex()[..32].to_owned();
+                        named.finished =
+                            Some(if *is_note { Finished::Note(digits) } else { Finished::Image(digits) });
+                        match is_note {
+                            true => keys.note_tag(&scope, &inputs),
+                            false => keys.image_tag(&scope, &inputs),
+                        }
+                    }
                 };
                 (tag, named)
             };
             let (tag, named) = make(&one);
             let repository: Repository = "registry.example.com/app/cache".parse().unwrap();
             prop_assert!(repository.with_tag(&tag).is_ok(), "{}", tag);
-            prop_assert!(tag.len() <= 123, "{}", tag);
+            prop_assert!(tag.len() <= 125, "{}", tag);
             prop_assert_eq!(parse(prefix, &tag), Some(named));
             let same = |it: &Parts| (it.0.clone(), clean(&it.1), clean(&it.2), it.3.clone(), it.4, it.5.clone());
             prop_assert_eq!(make(&other).0 == tag, same(&one) == same(&other), "{}", tag);

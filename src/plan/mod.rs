@@ -10,6 +10,7 @@ pub mod explain;
 pub mod group;
 pub mod keys;
 pub mod retry;
+pub mod reuse;
 pub mod scope;
 pub mod steps;
 pub mod strategy;

@@ -19,6 +19,7 @@ use crate::plan::chain::{self, Candidate, Reader, Resolution};
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
 use crate::plan::explain::{Reading, Recorded, Situation, Veil};
 use crate::plan::keys::Keys;
+use crate::plan::reuse::{self, Looked, Place};
 use crate::plan::scope::{Chain, Scope};
 use crate::plan::strategy;
 
@@ -35,6 +36,8 @@ pub struct Facts {
     pub graph: Result<Graph, String>,
     /// What the image is made from, or why that is not known.
     pub inputs: Result<Arc<Inputs>, String>,
+    /// What came of looking for an image that answers the build.
+    pub reuse: Looked,
     /// Its stages that have no name, the target apart.
     pub unnamed: Unnamed,
     /// The scopes of this build.
@@ -146,6 +149,8 @@ pub struct Plan {
     pub reading: Reading,
     /// Which steps will run, and why.
     pub explanation: Explanation,
+    /// Where the image is kept, for the next build that has the same inputs.
+    pub store: Option<Place>,
 }
 
 impl Plan {
@@ -180,6 +185,7 @@ fn situation<'a>(facts: &'a Facts, reading: Reading, chain: &'a Resolution) -> S
 /// Decides. Fails where this engine cannot do what was asked.
 pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Plan, Unsupported> {
     let mut decisions = surroundings(facts);
+    let store = reusing(facts, &mut decisions);
     let mut warnings = facts.warnings.clone();
     let choice = if request.is_question() {
         strategy::Choice {
@@ -249,21 +255,46 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         keep,
         reading,
         explanation,
+        store,
     })
+}
+
+/// What came of looking for an image, and where the one is kept that is built now.
+fn reusing(facts: &Facts, decisions: &mut Vec<Decision>) -> Option<Place> {
+    let looked = &facts.reuse;
+    decisions.push(reuse_decision(looked));
+    let inputs = facts.inputs.as_ref().ok().filter(|inputs| looked.keeps && inputs.is_reusable())?;
+    let place =
+        reuse::own_place(&facts.may_write, facts.cache_repo.as_ref(), &facts.scopes, &facts.keys, inputs);
+    let (choice, reason) = match &place {
+        Ok(place) => (place.image.to_string(), "answers later builds of the same inputs".to_owned()),
+        Err(reason) => ("nothing".to_owned(), reason.clone()),
+    };
+    decisions.push(Decision { topic: "keep", choice, reason });
+    place.ok()
+}
+
+/// The scopes, said as a decision.
+pub fn scope_decision(scopes: &Chain) -> Decision {
+    let read: Vec<&str> = scopes.read.iter().map(|scope| scope.as_str()).collect();
+    Decision {
+        topic: "scope",
+        choice: scopes.own.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        reason: match read.is_empty() {
+            true => "no branch, merge request or default branch is known".to_owned(),
+            false => format!("reads {}", read.join(", then ")),
+        },
+    }
+}
+
+/// What came of looking for an image, said as a decision.
+pub fn reuse_decision(looked: &Looked) -> Decision {
+    Decision { topic: "reuse", choice: looked.choice.clone(), reason: looked.reason.clone() }
 }
 
 /// What was found, said as decisions: scope, builder, cache repo, stages.
 fn surroundings(facts: &Facts) -> Vec<Decision> {
-    let mut decisions = Vec::new();
-    let scopes: Vec<String> = facts.scopes.read.iter().map(ToString::to_string).collect();
-    decisions.push(Decision {
-        topic: "scope",
-        choice: facts.scopes.own.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
-        reason: match scopes.is_empty() {
-            true => "no branch, merge request or default branch is known".to_owned(),
-            false => format!("reads {}", scopes.join(", then ")),
-        },
-    });
+    let mut decisions = vec![scope_decision(&facts.scopes)];
     if let Some(builder) = &facts.builder {
         let choice = builder.name.as_ref().unwrap_or(&facts.engine.builder).clone();
         decisions.push(Decision { topic: "builder", choice, reason: builder.reason.clone() });

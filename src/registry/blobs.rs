@@ -123,7 +123,7 @@ impl Client {
         Ok(())
     }
 
-    fn blob_request(
+    pub(super) fn blob_request(
         &self,
         method: Method,
         repository: &Repository,

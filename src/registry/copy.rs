@@ -19,7 +19,7 @@ use crate::registry::manifests::{Manifest, is_manifest};
 use crate::registry::uploads::{Content, Uploaded};
 
 /// How many blobs move at a time.
-const AT_ONCE: usize = 6;
+pub(super) const AT_ONCE: usize = 6;
 
 /// An index of indexes of manifests is as deep as anyone goes.
 const DEEPEST: usize = 4;
@@ -91,12 +91,12 @@ enum How {
 
 /// Everything below a reference: its manifests, each before what it names, and its blobs with their sizes.
 #[derive(Debug)]
-struct Tree {
-    manifests: Vec<Manifest>,
-    blobs: BTreeMap<Digest, u64>,
+pub(super) struct Tree {
+    pub manifests: Vec<Manifest>,
+    pub blobs: BTreeMap<Digest, u64>,
 }
 
-async fn gather(source: Place<'_>, root: Manifest) -> Result<Tree, Error> {
+pub(super) async fn gather(source: Place<'_>, root: Manifest) -> Result<Tree, Error> {
     let mut tree = Tree { manifests: Vec::new(), blobs: BTreeMap::new() };
     let mut level = vec![root];
     for _ in 0..DEEPEST {
@@ -174,6 +174,18 @@ async fn copy_blob(
     {
         return Ok(How::Mounted);
     }
+    let uploaded = carry(source, target, digest, size, progress).await?;
+    Ok(if uploaded == Uploaded::Sent { How::Sent } else { How::Present })
+}
+
+/// Moves the bytes of a blob.
+pub(super) async fn carry(
+    source: Place<'_>,
+    target: Place<'_>,
+    digest: &Digest,
+    size: u64,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Uploaded, Error> {
     let uploaded = match (source, target) {
         (Place::Layout(layout, _), _) => {
             let uploaded = target.put_blob(digest, &Content::File(layout.blob(digest))).await?;
@@ -194,7 +206,7 @@ async fn copy_blob(
             target.put_blob(digest, &Content::File(path.to_path_buf())).await?
         }
     };
-    Ok(if uploaded == Uploaded::Sent { How::Sent } else { How::Present })
+    Ok(uploaded)
 }
 
 async fn download(

@@ -192,7 +192,7 @@ impl Client {
         self.delete_manifest(&reference.repository().with_digest(&digest)).await
     }
 
-    fn manifest_request(
+    pub(super) fn manifest_request(
         &self,
         method: Method,
         reference: &Reference,

@@ -2,7 +2,8 @@
 //!
 //! `client` holds what requests share and `http` makes each exchange (redirects, authorization, retries); the verbs
 //! stand in one file per noun: `manifests`, `blobs`, `uploads`, `tags`. `layout` offers the same verbs on a folder,
-//! and `copy` moves a reference with everything below it between the two.
+//! and `copy` moves a reference with everything below it between the two; `image` puts one that is in a registry under
+//! further names.
 
 mod auth;
 mod blobs;
@@ -13,6 +14,7 @@ mod credentials;
 mod error;
 mod host;
 mod http;
+mod image;
 mod layout;
 mod manifests;
 mod retry;
@@ -24,6 +26,7 @@ pub use client::{Client, Options, Traffic, Trust};
 pub use copy::{Copied, Place, copy};
 pub use credentials::{Error as CredentialError, Found, Keychain, Source};
 pub use error::{Answer, Error};
+pub use image::Image;
 pub use layout::Layout;
 pub use manifests::{Descriptor, Manifest};
 pub use uploads::{Content, Uploaded};

@@ -124,6 +124,9 @@ fn facts(outcome: &Outcome) -> String {
     for warning in &outcome.warnings {
         let _ = writeln!(text, "- **Warning:** {}", escape(&clean(warning)));
     }
+    if let Some(reused) = &outcome.reused {
+        let _ = writeln!(text, "- Reused: {}", escape(&text::answer_whole(reused)));
+    }
     for written in &outcome.written {
         let digest = written.digest.as_ref().map_or(String::new(), |digest| format!("@{}", clean(digest)));
         let name = code(&format!("{}{digest}", clean(&written.reference)));
@@ -132,7 +135,7 @@ fn facts(outcome: &Outcome) -> String {
     if let Some(reason) = text::read_only(outcome) {
         let _ = writeln!(text, "- Written: {}", escape(&reason));
     }
-    let times = text::times(outcome.duration, outcome.preparation, outcome.cache_export);
+    let times = text::times_of(outcome);
     let _ = writeln!(text, "- Moved: {}\n- Time: {times}\n", text::traffic(outcome.traffic));
     text
 }
@@ -335,6 +338,18 @@ mod tests {
         - **Surprise:** step 3 of stage &#96;build&#96;, &#96;RUN go mod download&#96;, ran although the record has it: layers of the cache are gone from the registry
         ");
         assert_eq!(misses(&samples::cold()), "");
+    }
+
+    #[test]
+    fn markdown_of_a_reused_image() {
+        assert_snapshot!(step_summary(&samples::reused(), LARGEST_SUMMARY), @"
+        ### layerlift: reused sha256:9f2c1d0e8b7a of branch-main, built 2h ago from commit 5e1c309dae7f, 0.2s
+
+        - Reused: localhost:5000/app/cache:branch-main--image-0123456789abcdef0123456789abcdef@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a, built by https&#58;//gitlab.example/app/-/pipelines/6
+        - Written: image <code>localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a</code>
+        - Moved: 0 B build context, 0 B layers fetched, 3.1 kB cache manifests read
+        - Time: 0.2s in all, nothing was built
+        ");
     }
 
     #[test]

@@ -90,7 +90,13 @@ mod tests {
 
     #[test]
     fn dotenv_of_builds() {
-        let cases = [samples::cold(), samples::full_hit(), samples::failed_step(), samples::hostile()];
+        let cases = [
+            samples::cold(),
+            samples::full_hit(),
+            samples::reused(),
+            samples::failed_step(),
+            samples::hostile(),
+        ];
         assert_snapshot!(cases.map(|outcome| dotenv(&outcome)).join("--\n"), @r"
         LAYERLIFT_DIGEST=sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
         LAYERLIFT_CACHE_HIT=false
@@ -99,6 +105,10 @@ mod tests {
         LAYERLIFT_DIGEST=sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
         LAYERLIFT_CACHE_HIT=true
         LAYERLIFT_CACHE_REFS=localhost:5000/app/cache:branch-main
+        --
+        LAYERLIFT_DIGEST=sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
+        LAYERLIFT_CACHE_HIT=true
+        LAYERLIFT_CACHE_REFS=localhost:5000/app/cache:branch-main--image-0123456789abcdef0123456789abcdef
         --
         LAYERLIFT_DIGEST=
         LAYERLIFT_CACHE_HIT=false

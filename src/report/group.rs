@@ -39,6 +39,9 @@ pub fn headline(group: &GroupOutcome) -> String {
 
 /// One image in a line: its counts, where its hits came from, what it failed at.
 fn member(outcome: &Outcome) -> String {
+    if let Some(reused) = &outcome.reused {
+        return text::answer(reused);
+    }
     let mut line = text::counts(|status| outcome.count(status));
     if let Some((stage, step)) = text::failed_step(outcome) {
         let _ = write!(line, ", failed at [{} {}/{}]", clean(stage), step.number, step.of);

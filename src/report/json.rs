@@ -17,6 +17,7 @@ use crate::model::outcome::{
 };
 use crate::model::pipeline::{Pipeline, Provider, Trigger, Trust};
 use crate::model::record::{Against, Explanation, Miss};
+use crate::model::reuse::Reused;
 use crate::report::file;
 
 /// The format's version.
@@ -35,8 +36,10 @@ struct Document<'a> {
     exit_code: i32,
     /// Where it ran.
     pipeline: PipelinePart<'a>,
-    /// What built.
-    engine: EnginePart<'a>,
+    /// What built; null where nothing did, since an image that was there answered the build.
+    engine: Option<EnginePart<'a>>,
+    /// The image that answered the build; null where an engine built.
+    reused: Option<&'a Reused>,
     /// What was read from and written to.
     cache: CachePart<'a>,
     /// How many steps ended how.
@@ -218,6 +221,8 @@ struct ImagePart<'a> {
     digest: Option<&'a str>,
     /// Its names.
     tags: &'a [String],
+    /// The digest of all that it was made from, where that is known.
+    inputs: Option<&'a str>,
 }
 
 /// Where the time went.
@@ -289,7 +294,8 @@ impl<'a> Document<'a> {
             status: outcome.status,
             exit_code: outcome.exit_code,
             pipeline: PipelinePart::new(&outcome.pipeline),
-            engine: EnginePart::new(&outcome.engine),
+            engine: outcome.engine.as_ref().map(EnginePart::new),
+            reused: outcome.reused.as_ref(),
             cache: CachePart {
                 hit: outcome.is_full_hit(),
                 strategy: &outcome.strategy,
@@ -305,7 +311,11 @@ impl<'a> Document<'a> {
                 skipped: outcome.count(StepStatus::Skipped),
             },
             stages: outcome.stages.iter().map(|stage| StagePart::new(stage, &outcome.cache_from)).collect(),
-            image: ImagePart { digest: outcome.digest.as_deref(), tags: &outcome.tags },
+            image: ImagePart {
+                digest: outcome.digest.as_deref(),
+                tags: &outcome.tags,
+                inputs: outcome.inputs.as_deref(),
+            },
             explanation: outcome.explanation.as_ref().map(ExplanationPart::new),
             modes: &outcome.modes,
             bytes: outcome.traffic,
@@ -414,6 +424,7 @@ mod tests {
         for outcome in [
             samples::cold(),
             samples::full_hit(),
+            samples::reused(),
             samples::one_file_changed(),
             samples::failed_step(),
             samples::fork(),
@@ -432,6 +443,11 @@ mod tests {
 
     /// The part of JSON Schema that `schema.json` uses. Objects must have exactly the keys that are described.
     fn check(root: &Value, schema: &Value, value: &Value, place: &str) {
+        if let [nullable, null] = schema["oneOf"].as_array().map_or(&[][..], Vec::as_slice)
+            && null["type"] == "null"
+        {
+            return if value.is_null() { () } else { check(root, nullable, value, place) };
+        }
         if let Some(reference) = schema["$ref"].as_str() {
             let target = root.pointer(reference.trim_start_matches('#')).expect(reference);
             return check(root, target, value, place);

@@ -11,6 +11,7 @@ use crate::model::outcome::{
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::platform::Platform;
 use crate::model::record::{Against, Cause, Explanation, Miss};
+use crate::model::reuse::Reused;
 
 use StepStatus::{Cached, Failed, Run, Skipped};
 
@@ -84,7 +85,7 @@ pub(crate) fn cold() -> Outcome {
             image_repository: Some("localhost:5000/app".to_owned()),
             project_folder: None,
         },
-        engine: Engine {
+        engine: Some(Engine {
             client: Some(Version(28, 5, 2)),
             server: Some(Version(28, 5, 2)),
             buildx: Some(Version(0, 29, 1)),
@@ -95,7 +96,7 @@ pub(crate) fn cold() -> Outcome {
             buildkit: Some(Version(0, 25, 0)),
             platform: Platform::new("linux", "amd64", None),
             remote: Some("tcp://docker:2376".to_owned()),
-        },
+        }),
         scope: Some("branch-main".to_owned()),
         strategy: "registry".to_owned(),
         cache_from: Vec::new(),
@@ -128,6 +129,34 @@ pub(crate) fn full_hit() -> Outcome {
         stages: stages([Cached; 5], [Cached; 2], [0.0; 3]),
         traffic: Traffic { context: 1200, fetched: 0, asked: 48_300 },
         duration: seconds(1.34),
+        cache_export: Duration::ZERO,
+        written: vec![written("image", "localhost:5000/app:latest", Some(DIGEST))],
+        ..cold()
+    }
+}
+
+/// An image that was there answered the build.
+pub(crate) fn reused() -> Outcome {
+    let inputs = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    Outcome {
+        engine: None,
+        strategy: "reuse".to_owned(),
+        cache_to: None,
+        candidates: Vec::new(),
+        stages: Vec::new(),
+        inputs: Some(inputs.to_owned()),
+        reused: Some(Reused {
+            reference: format!("{MAIN}--image-0123456789abcdef0123456789abcdef"),
+            digest: DIGEST.to_owned(),
+            scope: "branch-main".to_owned(),
+            created: "2026-11-23T10:00:00Z".parse().ok(),
+            age: Some(seconds(7260.0)),
+            commit: Some("5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689".to_owned()),
+            pipeline_url: Some("https://gitlab.example/app/-/pipelines/6".to_owned()),
+        }),
+        traffic: Traffic { context: 0, fetched: 0, asked: 3_100 },
+        duration: seconds(0.21),
+        preparation: seconds(0.21),
         cache_export: Duration::ZERO,
         written: vec![written("image", "localhost:5000/app:latest", Some(DIGEST))],
         ..cold()

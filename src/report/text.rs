@@ -6,9 +6,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::base::units::{bytes, duration, plural};
+use crate::base::units::{age as age_of, bytes, duration, plural};
 use crate::model::outcome::{BuildStatus, Outcome, StepOutcome, StepStatus, Traffic};
 use crate::model::pipeline::Trust;
+use crate::model::reuse::Reused;
 use crate::report::explanation;
 use crate::report::line::{Paint, clean, columns, fit};
 use crate::report::rows::{self, Row};
@@ -18,6 +19,10 @@ const NARROWEST: usize = 60;
 
 /// The longest instruction in the first line.
 const INSTRUCTION_IN_HEADLINE: usize = 60;
+
+/// How much of a digest, its algorithm included, and of a commit stands in the first line.
+const SHORT_DIGEST: usize = "sha256:".len() + 12;
+const SHORT_COMMIT: usize = 12;
 
 /// How a summary looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,9 @@ pub fn headline(outcome: &Outcome) -> String {
             fit(&step.instruction, INSTRUCTION_IN_HEADLINE)
         ),
     };
+    if let Some(reused) = &outcome.reused {
+        return format!("layerlift: {failed}{}, {}", answer(reused), duration(outcome.duration));
+    }
     let cache = match source(outcome) {
         Some(source) => format!("cache: {source}"),
         None if outcome.strategy == "off" => "cache: off".to_owned(),
@@ -52,6 +60,26 @@ pub fn headline(outcome: &Outcome) -> String {
         counts(|status| outcome.count(status)),
         duration(outcome.duration)
     )
+}
+
+/// `reused sha256:9f2c1d0e8b7a of branch-main, built 2h ago from commit 1ecfd275763e`.
+pub(super) fn answer(reused: &Reused) -> String {
+    let start = |text: &str, length: usize| clean(text).chars().take(length).collect::<String>();
+    let mut text = format!("reused {} of {}", start(&reused.digest, SHORT_DIGEST), clean(&reused.scope));
+    if let Some(age) = reused.age {
+        let _ = write!(text, ", built {} ago", age_of(age));
+    }
+    if let Some(commit) = &reused.commit {
+        let _ = write!(text, " from commit {}", start(commit, SHORT_COMMIT));
+    }
+    text
+}
+
+/// The image that answered, whole, and the page of the pipeline that built it.
+pub(super) fn answer_whole(reused: &Reused) -> String {
+    let pipeline = reused.pipeline_url.as_ref().map(|url| format!(", built by {}", clean(url)));
+    let pipeline = pipeline.unwrap_or_default();
+    format!("{}@{}{pipeline}", clean(&reused.reference), clean(&reused.digest))
 }
 
 /// `9 of 11 steps cached, 2 run`.
@@ -77,6 +105,14 @@ pub(super) fn failed_step(outcome: &Outcome) -> Option<(&str, &StepOutcome)> {
     let mut steps =
         outcome.stages.iter().flat_map(|stage| stage.steps.iter().map(|step| (&*stage.name, step)));
     steps.find(|(_, step)| step.status == StepStatus::Failed)
+}
+
+/// Where the time went.
+pub(super) fn times_of(outcome: &Outcome) -> String {
+    match outcome.reused {
+        Some(_) => format!("{} in all, nothing was built", duration(outcome.duration)),
+        None => times(outcome.duration, outcome.preparation, outcome.cache_export),
+    }
 }
 
 /// Where the time went that is not the engine's: `14.2s in all, 0.4s before the engine started, 2.1s for cache images`.
@@ -117,7 +153,7 @@ pub fn cached_from(outcome: &Outcome) -> Option<String> {
 pub fn read_only(outcome: &Outcome) -> Option<String> {
     match (&outcome.cache_to, &outcome.pipeline.trust) {
         (Some(_), _) => None,
-        (None, _) if outcome.strategy == "off" => None,
+        (None, _) if outcome.strategy == "off" || outcome.reused.is_some() => None,
         (None, Trust::Fork { evidence }) => Some(format!("no cache: {}", clean(evidence))),
         (None, Trust::Trusted | Trust::Unknown) => Some("no cache: read-only".to_owned()),
     }
@@ -183,6 +219,9 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
         );
         fact("cache", Paint::Strong, &words);
     }
+    if let Some(reused) = &outcome.reused {
+        fact("reused", Paint::Strong, &answer_whole(reused));
+    }
     for written in &outcome.written {
         let digest = written.digest.as_ref().map_or(String::new(), |digest| format!("@{}", clean(digest)));
         fact(
@@ -198,8 +237,7 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
         fact("modes", Paint::Strong, &format!("those that git records: {}", outcome.modes.count()));
     }
     fact("moved", Paint::Strong, &traffic(outcome.traffic));
-    let times = times(outcome.duration, outcome.preparation, outcome.cache_export);
-    fact("time", Paint::Strong, &times);
+    fact("time", Paint::Strong, &times_of(outcome));
     for warning in &outcome.warnings {
         fact("warning", Paint::Work, &clean(warning));
     }
@@ -262,6 +300,17 @@ mod tests {
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
           moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
           time      1.3s in all, 0.3s before the engine started
+        ");
+    }
+
+    #[test]
+    fn reused_image() {
+        assert_snapshot!(summary(&samples::reused(), PLAIN), @"
+        layerlift: reused sha256:9f2c1d0e8b7a of branch-main, built 2h ago from commit 5e1c309dae7f, 0.2s
+          reused    localhost:5000/app/cache:branch-main--image-0123456789abcdef0123456789abcdef@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a, built by https://gitlab.example/app/-/pipelines/6
+          written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
+          moved     0 B build context, 0 B layers fetched, 3.1 kB cache manifests read
+          time      0.2s in all, nothing was built
         ");
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
+
 use crate::base::clock;
 use crate::base::process;
 use crate::engine::docker::Docker;
@@ -18,20 +20,26 @@ use crate::model::settings::Settings;
 use crate::plan::chain::Finding;
 use crate::plan::explain::{Reading, Suspect};
 use crate::plan::retry;
-use crate::plan::steps::{self, Facts, Keep, Plan};
+use crate::plan::reuse::{self, Looked, Wanted};
+use crate::plan::steps::{self, Decision, Facts, Keep, Plan};
 use crate::registry::{Client, Source as CredentialSource};
 use crate::report::section::Sections;
+use crate::workflow::before::{self, Before};
 use crate::workflow::builder::Act;
 use crate::workflow::contexts::Contexts;
 use crate::workflow::display::Display;
 use crate::workflow::engine_run::{self, Built, Runner};
 use crate::workflow::error::Error;
+use crate::workflow::facts::{self, Gathered, Surroundings};
 use crate::workflow::keep::{self, Finished};
 use crate::workflow::last_build::LastBuilds;
+use crate::workflow::reuse::give::{self, Asked};
+use crate::workflow::reuse::look::{Answer, Early, Search};
+use crate::workflow::reuse::store;
 use crate::workflow::source::{self, Source};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::world::World;
-use crate::workflow::{facts, prepare, records, tell};
+use crate::workflow::{prepare, records, tell};
 
 /// What the report gives as the exit code where the engine built and the image could not be pushed; see
 /// `cli::failure::ExitCode::REGISTRY`.
@@ -47,6 +55,8 @@ pub struct Prepared {
     pub facts: Facts,
     /// The plan.
     pub plan: Plan,
+    /// The image that answers the build, where only the engine could tell what is built for.
+    pub answer: Option<Box<Answer>>,
     /// The line of buildctl that is run in the place of docker's.
     pub buildctl: Option<BuildctlLine>,
     /// The folders that files come from.
@@ -55,13 +65,49 @@ pub struct Prepared {
     pub(super) client: Client,
 }
 
-/// Gathers facts and decides. `layerlift plan` ends here.
-pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> Result<Prepared, Error> {
-    let source = source::read(request, std::io::stdin().lock())?;
-    prepare_source(world, request, settings, source, Act::Suppose).await
+/// What is to be done.
+#[derive(Debug)]
+pub enum Decided {
+    /// An image that is there answers the build; no engine was asked.
+    Answer(Box<Answered>),
+    /// The engine is asked.
+    Build(Box<Prepared>),
 }
 
-/// The same with a Dockerfile that was read already. `act`: whether a builder may be made.
+/// An image that answers, and what it was found from.
+#[derive(Debug)]
+pub struct Answered {
+    /// Where we run.
+    pub surroundings: Surroundings,
+    /// What the request wants.
+    pub wanted: Wanted,
+    /// The image.
+    pub answer: Box<Answer>,
+}
+
+impl Answered {
+    /// Every decision, in the order of the way.
+    pub fn decisions(&self) -> Vec<Decision> {
+        let looked = Looked::found(&self.answer.reused);
+        vec![steps::scope_decision(&self.surroundings.scopes), steps::reuse_decision(&looked)]
+    }
+}
+
+/// Gathers facts and decides. `layerlift plan` ends here.
+pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> Result<Decided, Error> {
+    let source = source::read(request, std::io::stdin().lock())?;
+    let client = facts::registry(world, settings)?;
+    let before = world.unless_interrupted(before::learn(world, request, settings, &source, &client)).await?;
+    let Before { surroundings, search } = before;
+    if let Search { wanted: Ok(wanted), early: Some(Early { found: Ok(answer), .. }) } = search {
+        return Ok(Decided::Answer(Box::new(Answered { surroundings, wanted, answer })));
+    }
+    let before = Before { surroundings, search };
+    let way = Way { source, client, before, act: Act::Suppose };
+    Ok(Decided::Build(Box::new(prepare_after(world, request, settings, way).await?)))
+}
+
+/// The same with a Dockerfile that was read already, up to what an engine would do. `act`: whether a builder may be made.
 pub(super) async fn prepare_source(
     world: &World,
     request: &Request,
@@ -70,15 +116,37 @@ pub(super) async fn prepare_source(
     act: Act,
 ) -> Result<Prepared, Error> {
     let client = facts::registry(world, settings)?;
-    let facts = facts::gather(world, request, settings, &source, &client, act);
-    let (facts, contexts) = world.unless_interrupted(facts).await?;
+    let before = world.unless_interrupted(before::learn(world, request, settings, &source, &client)).await?;
+    prepare_after(world, request, settings, Way { source, client, before, act }).await
+}
+
+/// What is known when the engine's turn comes.
+struct Way {
+    source: Source,
+    client: Client,
+    before: Before,
+    /// Whether a builder may be made.
+    act: Act,
+}
+
+async fn prepare_after(
+    world: &World,
+    request: &Request,
+    settings: &Settings,
+    way: Way,
+) -> Result<Prepared, Error> {
+    let Way { source, client, before, act } = way;
+    let gathered = facts::gather(world, request, settings, &source, &client, before, act);
+    let Gathered { facts, contexts, answer } = world.unless_interrupted(gathered).await?;
     let builder = facts.builder.as_ref().and_then(|builder| builder.name.as_ref());
-    let chosen = builder.map(|name| {
-        let flags = [request.flags.as_slice(), &[Flag::text("builder", name)]].concat();
-        Request { flags, context: request.context.clone() }
-    });
-    let plan = steps::plan(chosen.as_ref().unwrap_or(request), settings, &facts)?;
-    Ok(Prepared { facts, plan, contexts, source, client, buildctl: None })
+    let mut flags = request.flags.clone();
+    flags.extend(builder.map(|name| Flag::text("builder", name)));
+    if facts.reuse.from_nothing {
+        flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
+    }
+    let chosen = Request { flags, context: request.context.clone() };
+    let plan = steps::plan(&chosen, settings, &facts)?;
+    Ok(Prepared { facts, plan, answer, contexts, source, client, buildctl: None })
 }
 
 /// Builds. The outcome is reported already; what is left to the caller is the exit code.
@@ -91,7 +159,8 @@ pub async fn build(world: &World, request: &Request, settings: &Settings) -> Res
     failure.map_or(Ok(outcome), Err)
 }
 
-/// Builds, and reports nothing. What fails after the image was built comes beside the outcome.
+/// Builds, or answers the build with an image that is there, and reports nothing. What fails after the image was built
+/// comes beside the outcome.
 pub(super) async fn carry_out(
     world: &World,
     request: &Request,
@@ -99,17 +168,60 @@ pub(super) async fn carry_out(
     source: Source,
     begun: Instant,
 ) -> Result<(Outcome, Option<Error>), Error> {
-    let prepared = prepare_source(world, request, settings, source, Act::Make).await?;
-    carry_out_prepared(world, request, prepared, begun).await
+    let client = facts::registry(world, settings)?;
+    let learnt = before::learn(world, request, settings, &source, &client);
+    let mut before = world.unless_interrupted(learnt).await?;
+    if let Search { wanted: Ok(wanted), early: Some(early) } = &mut before.search
+        && let Ok(answer) = &early.found
+    {
+        let Surroundings { pipeline, scopes, warnings, .. } = &mut before.surroundings;
+        let asked = Asked { request, wanted, client: &client, pipeline, scope: scopes.own.as_ref(), begun };
+        match give(world, asked, answer, warnings).await? {
+            Some(outcome) => return Ok((outcome, None)),
+            None => early.found = Err(Looked::absent("the image of the same inputs could not be given")),
+        }
+    }
+    let way = Way { source, client, before, act: Act::Make };
+    let mut prepared = prepare_after(world, request, settings, way).await?;
+    if let (Some(answer), Ok(wanted)) =
+        (prepared.answer.take(), reuse::wanted(request, settings, &prepared.facts.pipeline))
+    {
+        let Prepared { facts, client, plan, .. } = &mut prepared;
+        let (pipeline, scope) = (&facts.pipeline, facts.scopes.own.as_ref());
+        let asked = Asked { request, wanted: &wanted, client, pipeline, scope, begun };
+        if let Some(outcome) = give(world, asked, &answer, &mut plan.warnings).await? {
+            return Ok((outcome, None));
+        }
+    }
+    carry_out_prepared(world, request, settings, prepared, begun).await
+}
+
+/// Answers the build. Where that does not work, the engine builds, and a warning says why.
+async fn give(
+    world: &World,
+    asked: Asked<'_>,
+    answer: &Answer,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Outcome>, Error> {
+    let given = async { Ok::<_, Error>(give::give(world, asked, answer).await) };
+    match world.unless_interrupted(given).await? {
+        Ok(outcome) => Ok(Some(Outcome { warnings: std::mem::take(warnings), ..outcome })),
+        Err(reason) => {
+            warnings.push(format!("{} does not answer the build: {reason}", answer.reference));
+            Ok(None)
+        }
+    }
 }
 
 /// The same, where it is decided already.
 pub(super) async fn carry_out_prepared(
     world: &World,
     request: &Request,
+    settings: &Settings,
     mut prepared: Prepared,
     begun: Instant,
 ) -> Result<(Outcome, Option<Error>), Error> {
+    let began = clock::now() - SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
     let mut warnings = std::mem::take(&mut prepared.plan.warnings);
     warnings.iter().for_each(|warning| world.printer.warning(warning));
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
@@ -145,6 +257,27 @@ pub(super) async fn carry_out_prepared(
             outcome.duration = begun.elapsed();
             failure =
                 finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
+            if let (Some(place), BuildStatus::Succeeded) = (&prepared.plan.store, outcome.status) {
+                let finished = store::Built {
+                    request,
+                    settings,
+                    source: &prepared.source,
+                    facts: &prepared.facts,
+                    client: &prepared.client,
+                    docker: &docker,
+                    steps: &built.steps,
+                    digest: outcome.digest.as_deref(),
+                    begun: began,
+                };
+                match store::store(world, place, finished).await {
+                    Ok(written) => outcome.written.extend(written),
+                    Err(reason) => {
+                        let warning = format!("the image will not answer later builds: {reason}");
+                        world.printer.warning(&warning);
+                        warnings.push(warning);
+                    }
+                }
+            }
         }
     }
     outcome.traffic.asked = prepared.client.traffic().bytes_in;
@@ -175,6 +308,8 @@ async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<Str
         Ok(mut made) => made.pop().unwrap_or_default(),
         Err(reason) => {
             prepared.facts.modes = Modes::untouched(reason);
+            // It was to be kept as an image of other modes.
+            prepared.plan.store = None;
             StandIn::default()
         }
     }

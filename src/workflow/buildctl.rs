@@ -9,12 +9,14 @@ use crate::invocation::BuildctlLine;
 use crate::model::engine::Engine;
 use crate::model::modes::Modes;
 use crate::model::outcome::Outcome;
-use crate::model::request::{Context, Request};
+use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::plan::steps;
+use crate::workflow::before::{self, Before};
 use crate::workflow::build::{self, Prepared};
 use crate::workflow::error::Error;
-use crate::workflow::facts::{self, Surroundings};
+use crate::workflow::facts::{self, Gathered, Surroundings};
+use crate::workflow::reuse::look::Search;
 use crate::workflow::world::World;
 use crate::workflow::{source, tell};
 
@@ -30,20 +32,18 @@ pub async fn prepare(
 ) -> Result<Prepared, Error> {
     let source = source::read(request, std::io::empty())?;
     let client = facts::registry(world, settings)?;
-    let folder = match &request.context {
-        Context::Folder(folder) => folder.as_path(),
-        Context::Remote(_) | Context::Stdin => world.folder.as_path(),
-    };
     let images = facts::images(request)?;
-    let surroundings = Surroundings { images, ..facts::surroundings(world, settings, folder).await };
+    let surroundings = facts::surroundings(world, settings, before::folder(request, world)).await;
+    let search = Search::none("what buildctl makes is always built");
+    let before = Before { surroundings: Surroundings { images, ..surroundings }, search };
     let engine = engine(world, line);
     // The folders are named in the line, which is run as it was given.
     let settings = Settings { normalize_modes: Some(false), ..settings.clone() };
-    let facts = facts::of_image(world, request, &settings, &source, &client, surroundings, engine);
-    let (mut facts, contexts) = world.unless_interrupted(facts).await?;
+    let facts = facts::of_image(world, request, &settings, &source, &client, before, engine);
+    let Gathered { mut facts, contexts, .. } = world.unless_interrupted(facts).await?;
     facts.modes = Modes::untouched("the line of buildctl names its folders itself");
     let plan = steps::plan(request, &settings, &facts)?;
-    Ok(Prepared { facts, plan, contexts, source, client, buildctl: Some(line.clone()) })
+    Ok(Prepared { facts, plan, answer: None, contexts, source, client, buildctl: Some(line.clone()) })
 }
 
 /// Asks who builds. A BuildKit that does not answer is no error here: buildctl's own words explain it better.
@@ -70,7 +70,7 @@ pub async fn build(
     tell::check(world, settings)?;
     let begun = Instant::now();
     let prepared = prepare(world, line, request, settings).await?;
-    let (outcome, failure) = build::carry_out_prepared(world, request, prepared, begun).await?;
+    let (outcome, failure) = build::carry_out_prepared(world, request, settings, prepared, begun).await?;
     tell::outcome(world, request, settings, &outcome)?;
     failure.map_or(Ok(outcome), Err)
 }

@@ -117,7 +117,9 @@ fn pick(
     wanted: &[Scope],
     place: &str,
 ) -> Result<(Scope, Vec<String>), Error> {
-    let (named, _) = sort(tag_prefix, tags);
+    let (mut named, _) = sort(tag_prefix, tags);
+    // A finished image is no cache: who moves caches does not want a copy of every image ever built.
+    named.retain(|(it, _)| it.finished.is_none());
     let is_there = |scope: &&Scope| named.iter().any(|(it, _)| it.scope == **scope && !it.record);
     match wanted.iter().find(is_there) {
         Some(scope) => {
@@ -147,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_nearest_scope_that_is_there_is_taken_whole() {
-        let tags = ["branch-main--api", "mr-1--stage-a", "branch-main", "mr-2"];
+        let image = "branch-main--image-0123456789abcdef0123456789abcdef";
+        let tags = ["branch-main--api", image, "mr-1--stage-a", "branch-main", "mr-2"];
         let main = ("branch-main".to_owned(), vec!["branch-main".to_owned(), "branch-main--api".to_owned()]);
         assert_eq!(pick_from(&tags, &["mr-7", "branch-main"]), Ok(main));
         let one = ("mr-1".to_owned(), vec!["mr-1--stage-a".to_owned()]);

@@ -17,7 +17,7 @@ use crate::model::reference::{Digest, Reference};
 use crate::model::settings::Settings;
 use crate::pipeline;
 use crate::plan::cache_repo::{CacheRepo, cache_repo, tag_prefix};
-use crate::plan::keys::{self, Named};
+use crate::plan::keys::{self, Finished, Named};
 use crate::plan::scope::{self, Chain, Scope};
 use crate::registry::{self, Client};
 use crate::workflow::lookup;
@@ -111,6 +111,8 @@ impl CacheRefs {
     pub async fn list(&self) -> Result<Listing, Error> {
         let tags = self.client.list_tags(&self.repo.repository).await?;
         let (mut named, foreign) = sort(self.repo.tag_prefix, tags);
+        // A note is shown with its image.
+        named.retain(|(it, _)| !matches!(it.finished, Some(Finished::Note(_))));
         let all = named.len();
         named.retain(|(named, _)| !named.record);
         let records = all - named.len();
@@ -118,13 +120,35 @@ impl CacheRefs {
         named.truncate(MOST_REFS);
         let asked = named.into_iter().map(|(named, tag)| async move {
             let details = match self.repo.repository.with_tag(&tag) {
-                Ok(reference) => self.details(&reference).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
+                Ok(reference) if named.finished.is_some() => self.finished(&reference, &named).await,
+                Ok(reference) => self.details(&reference).await,
+                Err(error) => return Listed { details: Err(error.to_string()), named, tag },
             };
+            let details = details.map_err(|error| error.to_string());
             Listed { named, tag, details }
         });
         let refs = stream::iter(asked).buffered(AT_ONCE).collect().await;
         Ok(Listing { refs, records, foreign, left_out })
+    }
+
+    /// A finished image: its size, and when the note on it says that it was built.
+    async fn finished(&self, reference: &Reference, named: &Named) -> Result<Details, registry::Error> {
+        let note = async {
+            let note = self.repo.repository.with_tag(&keys::note_of(self.repo.tag_prefix, named)?).ok()?;
+            let manifest = self.client.get_manifest(&note).await.ok()?;
+            cachefmt::read_note(&manifest.bytes).ok().flatten()
+        };
+        let (image, note) = tokio::join!(self.client.image(reference), note);
+        let image = image?;
+        let note = note.filter(|note| note.image == *image.digest());
+        let form = cachefmt::classify(&image.root().bytes).map_or("unknown", |kind| form(&kind));
+        Ok(Details {
+            digest: image.digest().clone(),
+            form,
+            bytes: image.bytes(),
+            created: note.map(|note| note.created),
+            buildkit: None,
+        })
     }
 
     async fn details(&self, reference: &Reference) -> Result<Details, registry::Error> {
@@ -161,7 +185,8 @@ pub(super) fn sort(tag_prefix: &str, tags: Vec<String>) -> (Vec<(Named, String)>
     let mut named: Vec<(Named, String)> = tags.into_iter().filter_map(read).collect();
     let foreign = count - named.len();
     named.sort_by(|(one, _), (other, _)| {
-        (&one.scope, &one.image, &one.stage).cmp(&(&other.scope, &other.image, &other.stage))
+        let key = |it: &'_ Named| (it.scope.clone(), it.image.clone(), it.stage.clone(), it.finished.clone());
+        key(one).cmp(&key(other))
     });
     named.dedup();
     (named, foreign)
@@ -281,6 +306,9 @@ async fn stages(client: &Client, reference: &Reference) -> Vec<String> {
     let Some(own) = reference.tag().and_then(|tag| keys::parse(prefix, tag)) else { return Vec::new() };
     if let Some(stage) = own.stage {
         return vec![stage];
+    }
+    if own.finished.is_some() {
+        return Vec::new();
     }
     let (named, _) = sort(prefix, client.list_tags(repository).await.unwrap_or_default());
     let beside = named.into_iter().filter(|(it, _)| it.scope == own.scope && it.image == own.image);

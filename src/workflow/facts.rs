@@ -21,9 +21,11 @@ use crate::pipeline;
 use crate::plan::cache_repo::{CacheRepo, cache_repo};
 use crate::plan::explain::{Recorded, Veil};
 use crate::plan::keys::{Image, Keys};
+use crate::plan::reuse::Looked;
 use crate::plan::scope::{self, Chain, Scope};
 use crate::plan::steps::{self, Facts, Unnamed};
 use crate::registry::{Client, Options};
+use crate::workflow::before::{self, Before, Names};
 use crate::workflow::builder::{self, Act};
 use crate::workflow::contexts::{self, Contexts};
 use crate::workflow::error::Error;
@@ -33,6 +35,7 @@ use crate::workflow::inputs::{self, Given};
 use crate::workflow::last_build::LastBuilds;
 use crate::workflow::lookup::{self, Look, Named};
 use crate::workflow::records;
+use crate::workflow::reuse::look::{self, Answer, Early, Search, Where};
 use crate::workflow::source::Source;
 use crate::workflow::stand_in;
 use crate::workflow::world::World;
@@ -69,11 +72,7 @@ pub async fn inputs_without_engine(
     source: &Source,
 ) -> Result<Inputs, Error> {
     let client = registry(world, settings)?;
-    let folder = match &request.context {
-        Context::Folder(folder) => folder.as_path(),
-        Context::Remote(_) | Context::Stdin => world.folder.as_path(),
-    };
-    let pipeline = surroundings(world, settings, folder).await.pipeline;
+    let pipeline = surroundings(world, settings, before::folder(request, world)).await.pipeline;
     let asked = platforms(request, world, &mut Vec::new());
     let build_platform = this_machine();
     let platforms = if asked.is_empty() { vec![build_platform.clone()] } else { asked };
@@ -103,6 +102,17 @@ pub async fn surroundings(world: &World, settings: &Settings, folder: &Path) -> 
     }
 }
 
+/// Everything that was gathered.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The facts.
+    pub facts: Facts,
+    /// The folders that files come from.
+    pub contexts: Arc<Contexts>,
+    /// The image that answers the build, where only the engine could tell what is built for.
+    pub answer: Option<Box<Answer>>,
+}
+
 /// Gathers everything. `act`: whether a builder may be made.
 pub async fn gather(
     world: &World,
@@ -110,20 +120,15 @@ pub async fn gather(
     settings: &Settings,
     source: &Source,
     client: &Client,
+    before: Before,
     act: Act,
-) -> Result<(Facts, Arc<Contexts>), Error> {
-    let folder = match &request.context {
-        Context::Folder(folder) => folder.as_path(),
-        Context::Remote(_) | Context::Stdin => world.folder.as_path(),
-    };
+) -> Result<Gathered, Error> {
     let buildx_flag = request.flags.iter().map(|flag| flag.name).find(|name| needs_buildx(name));
     let wanted = Probe {
         builder: request.last("builder").map(str::to_owned),
         needs_buildx: buildx_flag.map(|flag| format!("--{flag}")),
     };
-    let images = images(request)?;
-    let surroundings = Surroundings { images, ..surroundings(world, settings, folder).await };
-    let registries = registries(settings, &surroundings);
+    let registries = registries(settings, &before.surroundings);
     let (mut auto, mut warnings) = (None, Vec::new());
     let engine = async {
         let found = probe::probe(&world.environment, &wanted).await?;
@@ -131,9 +136,9 @@ pub async fn gather(
         (auto, warnings) = (chosen.builder, chosen.warnings);
         Ok(chosen.engine)
     };
-    let (facts, contexts) = of_image(world, request, settings, source, client, surroundings, engine).await?;
-    warnings.splice(0..0, facts.warnings);
-    Ok((Facts { builder: auto, warnings, ..facts }, contexts))
+    let gathered = of_image(world, request, settings, source, client, before, engine).await?;
+    warnings.splice(0..0, gathered.facts.warnings);
+    Ok(Gathered { facts: Facts { builder: auto, warnings, ..gathered.facts }, ..gathered })
 }
 
 /// The registries that a build will speak to: those of the cache and of the images.
@@ -151,59 +156,61 @@ pub async fn of_image(
     settings: &Settings,
     source: &Source,
     client: &Client,
-    surroundings: Surroundings,
+    before: Before,
     engine: impl Future<Output = Result<Engine, Error>>,
-) -> Result<(Facts, Arc<Contexts>), Error> {
-    let Surroundings { pipeline, scopes, may_write, images, mut warnings } = surroundings;
-    let cache_repo =
-        cache_repo(settings.cache_repo.as_ref(), &pipeline, &images).map_err(|none| none.to_string());
-
-    let asked = platforms(request, world, &mut warnings);
-    let project = pipeline.project_folder.as_deref();
-    let member = settings.member.as_deref();
-    let keys_for = |platforms: &[Platform]| {
-        keys(request, source, project, &world.folder, platforms, member, cache_repo.as_ref().ok())
-    };
-    // The refs' names depend on the platform, which the engine tells; until then it is taken to be this machine's.
-    let guessed = if asked.is_empty() { vec![this_machine()] } else { asked.clone() };
-    let mut keys = keys_for(&guessed);
+) -> Result<Gathered, Error> {
+    let Before { mut surroundings, search: Search { wanted, early } } = before;
+    let mut warnings = std::mem::take(&mut surroundings.warnings);
+    let names = Names::of(world, request, settings, &surroundings, &mut warnings);
+    let keys_for =
+        |platforms: &[Platform]| names.keys(world, request, settings, source, &surroundings, platforms);
+    let (cache_repo, guessed) = (&names.cache_repo, &names.guessed);
+    let Surroundings { pipeline, scopes, .. } = &surroundings;
+    let mut keys = keys_for(guessed);
     // Nobody is asked for what will not be read.
     let asks = asks_registry(request, settings);
     let asked_for = |chain: Vec<Named>| if asks { chain } else { Vec::new() };
-    let chain = asked_for(caches(&cache_repo, &scopes, &keys));
+    let chain = asked_for(caches(cache_repo, scopes, &keys));
     let engine = async {
         let engine = engine.await?;
         let contexts = contexts(world, request, settings, &source.name, &engine, pipeline.is_ci()).await;
         Ok::<_, Error>((engine, contexts))
     };
     let build_platform = this_machine();
-    let given = Given {
-        request,
-        settings,
-        source,
-        pipeline: &pipeline,
-        platforms: &guessed,
-        build_platform: &build_platform,
+    let given =
+        Given { request, settings, source, pipeline, platforms: guessed, build_platform: &build_platform };
+    let (known, mut looked) = match early {
+        Some(Early { inputs, found }) => (Some(inputs), Some(found)),
+        None => (None, None),
+    };
+    let inputs = async {
+        match known {
+            Some(inputs) => inputs,
+            None => inputs_of(world, client, given).await,
+        }
     };
     let (engine, mut candidates, mut inputs, mut records) = tokio::join!(
         engine,
-        lookup::candidates(client, chain.clone(), &guessed, Look::Caches),
-        inputs_of(world, client, given),
+        lookup::candidates(client, chain.clone(), guessed, Look::Caches),
+        inputs,
         records::beside(client, &chain),
     );
     let (engine, contexts) = engine?;
+    let mut modes_are_known = true;
     let contexts = contexts.unwrap_or_else(|reason| {
+        modes_are_known = false;
         warnings.push(stand_in::left_as_they_are(&reason));
         Contexts { modes: Modes::untouched(reason), ..Contexts::default() }
     });
-    let platforms = if asked.is_empty() { vec![engine.platform.clone()] } else { asked };
-    if platforms != guessed || engine.platform != build_platform {
+    let platforms = if names.asked.is_empty() { vec![engine.platform.clone()] } else { names.asked.clone() };
+    if platforms != *guessed || engine.platform != build_platform {
         let given = Given { platforms: &platforms, build_platform: &engine.platform, ..given };
         inputs = inputs_of(world, client, given).await;
+        looked = None;
     }
-    if platforms != guessed {
+    if platforms != *guessed {
         keys = keys_for(&platforms);
-        let chain = asked_for(caches(&cache_repo, &scopes, &keys));
+        let chain = asked_for(caches(cache_repo, scopes, &keys));
         (candidates, records) = tokio::join!(
             lookup::candidates(client, chain.clone(), &platforms, Look::Caches),
             records::beside(client, &chain),
@@ -215,25 +222,44 @@ pub async fn of_image(
             Err(reason) => (Err(reason), Unnamed { stages: Vec::new(), named: Ok(Vec::new()) }),
         };
     if engine.frontend == Frontend::Classic && matches!(settings.strategy, None | Some(Strategy::Classic)) {
-        let stages = asked_for(stages(&cache_repo, &scopes, &keys, graph.as_ref().ok()));
+        let stages = asked_for(stages(cache_repo, scopes, &keys, graph.as_ref().ok()));
         candidates = lookup::candidates(client, stages, &platforms, Look::Images).await;
     }
     if !pipeline.is_ci() {
         records.extend(own_record(world, &keys, &engine));
     }
-    let folder = nearest_folder(settings, &scopes, &keys);
+    // Looked for only now, where what is built for had to be learnt from the engine.
+    let found = match (wanted, looked) {
+        (Err(reason), _) => Err(Looked::not(reason)),
+        (Ok(_), Some(found)) => found,
+        (Ok(wanted), None) => {
+            let place = Where { client, repo: cache_repo, scopes, keys: &keys };
+            look::seek(place, &wanted, &inputs, settings).await.map(Box::new)
+        }
+    };
+    let (answer, mut reuse) = match found {
+        Ok(answer) => {
+            let looked = Looked::found(&answer.reused);
+            (Some(answer), looked)
+        }
+        Err(looked) => (None, looked),
+    };
+    reuse.keeps &= modes_are_known;
+    let folder = nearest_folder(settings, scopes, &keys);
     let modes = contexts.modes.clone();
     let veil = veil(request, &world.environment);
+    let Surroundings { pipeline, scopes, may_write, .. } = surroundings;
     let facts = Facts {
         pipeline,
         engine,
         builder: None,
         graph,
         inputs: inputs.map(|inputs| veil.inputs(&Arc::new(inputs))),
+        reuse,
         unnamed,
         scopes,
         may_write,
-        cache_repo,
+        cache_repo: names.cache_repo,
         keys,
         platforms,
         candidates,
@@ -244,7 +270,7 @@ pub async fn of_image(
         modes,
         warnings,
     };
-    Ok((facts, Arc::new(contexts)))
+    Ok(Gathered { facts, contexts: Arc::new(contexts), answer })
 }
 
 /// What the image is made from, where anybody asks.

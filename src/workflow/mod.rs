@@ -1,6 +1,7 @@
 //! The spine: request, facts, plan, run, outcome, report.
 
 pub mod bases;
+pub mod before;
 pub mod build;
 pub mod buildah;
 pub mod buildctl;
@@ -31,6 +32,7 @@ pub mod named;
 pub mod prepare;
 pub mod records;
 pub mod repro;
+pub mod reuse;
 pub mod shim;
 pub mod source;
 pub mod stand_in;

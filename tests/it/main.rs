@@ -36,6 +36,7 @@ mod recipes;
 mod registry;
 mod repro;
 mod repro_gitlab;
+mod reuse;
 mod run;
 mod scenario;
 mod shim;

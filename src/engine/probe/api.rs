@@ -40,8 +40,15 @@ pub struct Answer {
 ///
 /// `None` wherever something may point elsewhere: a builder or context that was chosen, TLS, ssh.
 pub fn address(environment: &Environment) -> Option<&str> {
+    let tls = [env::DOCKER_TLS_VERIFY, env::DOCKER_TLS];
+    let is_plain = tls.iter().all(|variable| environment.get(*variable).is_none());
+    default_address(environment).filter(|_| is_plain)
+}
+
+/// Where the default builder of Docker's client is. `None` wherever a builder or a context was chosen.
+fn default_address(environment: &Environment) -> Option<&str> {
     let folder = environment.docker_folder();
-    let chosen = [env::BUILDX_BUILDER, env::DOCKER_CONTEXT, env::DOCKER_TLS_VERIFY, env::DOCKER_TLS];
+    let chosen = [env::BUILDX_BUILDER, env::DOCKER_CONTEXT];
     if chosen.iter().any(|variable| environment.get(*variable).is_some()) {
         return None;
     }
@@ -54,6 +61,21 @@ pub fn address(environment: &Environment) -> Option<&str> {
         return None;
     }
     Some(host.unwrap_or(super::DEFAULT_ADDRESS))
+}
+
+/// Whether the engine is plainly this machine's, by what is set and without asking: a socket, loopback, or the service
+/// `docker` of a CI job, which runs beside it.
+pub fn is_here(environment: &Environment) -> bool {
+    let Some(address) = default_address(environment) else { return false };
+    let Some((scheme, rest)) = address.split_once("://") else { return false };
+    let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+    match scheme {
+        "unix" => true,
+        "tcp" | "http" | "https" => {
+            matches!(host, "docker" | "localhost" | "[::1]") || host.starts_with("127.")
+        }
+        _ => false,
+    }
 }
 
 /// Whether `buildx use` has named a builder (docker/buildx `store`, `Current`). Every build writes the file without a name.
@@ -147,6 +169,30 @@ async fn send(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, path
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_is_plainly_here_or_not() {
+        let home = tempfile::tempdir().expect("folder");
+        let at = |variables: &[(&str, &str)]| {
+            let home = [("HOME", home.path().to_str().expect("UTF-8"))];
+            is_here(&home.into_iter().chain(variables.iter().copied()).collect())
+        };
+        assert!(at(&[]), "the socket");
+        for host in [
+            "unix:///x/sock",
+            "tcp://docker:2375",
+            "tcp://127.0.0.1:1",
+            "tcp://localhost:2376",
+            "tcp://[::1]:1",
+        ] {
+            assert!(at(&[("DOCKER_HOST", host)]), "{host}");
+        }
+        assert!(at(&[("DOCKER_HOST", "tcp://docker:2376"), ("DOCKER_TLS_VERIFY", "1")]));
+        for host in ["tcp://docker.example:2375", "ssh://docker", "tcp://10.0.0.1:2375", "docker"] {
+            assert!(!at(&[("DOCKER_HOST", host)]), "{host}");
+        }
+        assert!(!at(&[("DOCKER_CONTEXT", "arm")]) && !at(&[("BUILDX_BUILDER", "farm")]));
+    }
     use crate::model::engine::Version;
 
     #[test]

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::answers::{Builder, Trouble, Versions};
+pub use self::api::is_here;
 pub use self::error::Error;
 use crate::base::env::{self, Environment};
 use crate::base::process::{self, Captured, Command};

@@ -232,6 +232,14 @@ impl Steps {
         self.vertices.iter().filter_map(image).collect()
     }
 
+    /// The images that were built on or copied from, as the engine resolved them:
+    /// `docker.io/library/busybox:latest@sha256:...`.
+    pub fn resolved_images(&self) -> impl Iterator<Item = &str> {
+        let names = self.vertices.iter().map(|vertex| name::without_target(&vertex.name));
+        let images = names.filter_map(|name| name.strip_prefix("FROM ")?.split_whitespace().next());
+        images.filter(|image| image.contains("@sha256:"))
+    }
+
     /// What the frontend warned of, each once.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -379,6 +387,14 @@ mod tests {
             assert_eq!(table(&collect(&[*given]), &[]), [*expected], "{name}");
         }
         assert_eq!(table(&collect(&[("[a 1/2] FROM x", &[(1, Some(3))], false, None)]), &[]), [""; 0]);
+        let named = [
+            "[a 1/2] FROM r.io/x:1@sha256:01 AS a",
+            "FROM y@sha256:02",
+            "[b 1/2] FROM z",
+            "[b 2/2] RUN FROM a@sha256:03",
+        ];
+        let bases = collect(&named.map(|name| (name, &[][..], false, None)));
+        assert_eq!(bases.resolved_images().collect::<Vec<_>>(), ["r.io/x:1@sha256:01", "y@sha256:02"]);
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Case {
             inputs: Err(String::new()),
             records: Vec::new(),
             veil: Veil::default(),
+            reuse: Looked::not("a test"),
             unnamed: Unnamed {
                 stages: vec!["stage-0".to_owned()],
                 named: self.named.map(|()| Vec::new()).map_err(str::to_owned),
@@ -453,7 +454,7 @@ fn an_unknown_dockerfile_is_cached_as_a_whole() {
 fn the_plan_tells_of_the_surroundings_first() {
     let plan = Case::default().plan().expect("plan");
     let topics: Vec<_> = plan.decisions.iter().map(|decision| decision.topic).collect();
-    assert_eq!(topics, ["scope", "cache repo", "modes", "stages", "strategy", "write", "read"]);
+    assert_eq!(topics, ["scope", "cache repo", "modes", "stages", "reuse", "strategy", "write", "read"]);
     assert_eq!(plan.decisions[3].choice, "stage-0, build, final");
     assert!(plan.decisions.iter().all(|decision| !decision.reason.is_empty()));
 }

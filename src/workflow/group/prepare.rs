@@ -11,9 +11,11 @@ use crate::model::settings::Settings;
 use crate::plan::group::{self, Planned};
 use crate::plan::steps::{self, Decision, Keep};
 use crate::registry::Client;
+use crate::workflow::before::Before;
 use crate::workflow::build::Prepared;
 use crate::workflow::error::Error;
-use crate::workflow::facts::{self, Surroundings};
+use crate::workflow::facts::{self, Gathered, Surroundings};
+use crate::workflow::reuse::look::Search;
 use crate::workflow::source;
 use crate::workflow::world::World;
 
@@ -136,8 +138,10 @@ async fn one(
     let request = &member.request;
     let source = source::read(request, member.inline.as_deref().unwrap_or_default().as_bytes())?;
     let ready = std::future::ready(Ok(engine));
-    let (facts, contexts) =
-        facts::of_image(world, request, &settings, &source, &client, surroundings, ready).await?;
+    let search = Search::none("several images that are built together are always built");
+    let before = Before { surroundings, search };
+    let Gathered { facts, contexts, .. } =
+        facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
     let mut plan = steps::plan(request, &settings, &facts)?;
     if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond.is_empty() {
         plan.keep = Keep::Nothing;
@@ -150,7 +154,7 @@ async fn one(
             ),
         });
     }
-    let prepared = Prepared { facts, plan, contexts, source, client, buildctl: None };
+    let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
     Ok(PreparedMember { prepared, member })
 }
 

@@ -91,6 +91,8 @@ impl Run {
         command.env("LAYERLIFT_CACHE_REPO", scene.registry.reference(&format!("{}/cache", scene.repository)));
         command.env("XDG_CACHE_HOME", scene.path("act"));
         command.env("LAYERLIFT_REGISTRY_MIRROR", &scene.registry.address);
+        // What is looked at is what the engine does with a build that it had before; see `TestEnv`.
+        command.env("LAYERLIFT_REUSE", "off");
         let finished = run(&mut command);
         let lines = finished.all().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         Run { finished, lines }

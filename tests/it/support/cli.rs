@@ -33,6 +33,8 @@ impl TestEnv {
         std::fs::create_dir(test.path("bin")).unwrap();
         test.set_path(&std::env::var("PATH").unwrap());
         test.set("NO_COLOR", "1");
+        // Most tests look at what an engine does with a build that it had before; those of `reuse` turn it on.
+        test.set("LAYERLIFT_REUSE", "off");
         // What the engines' mirrors are set to (`REGISTRY` in tests/testbed/lib.sh): nobody asks Docker Hub.
         test.set("LAYERLIFT_REGISTRY_MIRROR", "localhost:5177");
         test

@@ -162,6 +162,8 @@ impl GitLab {
             ("LAYERLIFT_PATH", BINARY),
             ("LAYERLIFT_INSECURE_REGISTRY", &self.registry.address),
             ("LAYERLIFT_REGISTRY_MIRROR", &self.registry.address),
+            // What is looked at is what the engine does with a build that it had before; see `TestEnv`.
+            ("LAYERLIFT_REUSE", "off"),
         ];
         variables.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
         variables

@@ -1,0 +1,213 @@
+//! Keeping the image of a build for later ones that have the same inputs.
+//!
+//! It is kept only where it is what its input digest says: files that changed while they were built, and base images of
+//! the engine's own that are not the registry's, are found afterwards. The blobs are in the registry already; they are
+//! mounted, and carried over only where that takes next to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::cachefmt::{self, EMPTY};
+use crate::engine::docker::Docker;
+use crate::engine::progress::Steps;
+use crate::model::engine::{Driver, Frontend};
+use crate::model::inputs::{File, Inputs, PartKind};
+use crate::model::outcome::Written;
+use crate::model::reference::{Digest, Reference};
+use crate::model::request::Request;
+use crate::model::reuse::Note;
+use crate::model::settings::Settings;
+use crate::plan::reuse::Place;
+use crate::plan::steps::Facts;
+use crate::registry::{Client, Content, Error};
+use crate::workflow::inputs::{self, Given};
+use crate::workflow::source::Source;
+use crate::workflow::world::World;
+
+/// The most that is carried over to the cache repo where nothing mounts it: a build is not to take longer because it is
+/// kept. Layers are there already, by the cache that the build left.
+const MOST_CARRIED: u64 = 32 << 20;
+
+/// The longest sum of pauses.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A build that succeeded and has pushed.
+#[derive(Debug, Clone, Copy)]
+pub struct Built<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The Dockerfile.
+    pub source: &'a Source,
+    /// What was known before.
+    pub facts: &'a Facts,
+    /// The registry.
+    pub client: &'a Client,
+    /// The engine's client.
+    pub docker: &'a Docker,
+    /// What it did.
+    pub steps: &'a Steps,
+    /// The digest of what it pushed.
+    pub digest: Option<&'a str>,
+    /// When it began.
+    pub begun: Timestamp,
+}
+
+/// Why an image is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// A reason of the build's own.
+    #[error("{0}")]
+    Doubt(String),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] Error),
+}
+
+/// Keeps the image under its place in the cache repo. `None`: the registry cannot be seen from here.
+pub async fn store(world: &World, place: &Place, built: Built<'_>) -> Result<Option<Written>, NotKept> {
+    let doubt = |text: &str| NotKept::Doubt(text.to_owned());
+    let before = built.facts.inputs.as_ref().map_err(|reason| doubt(reason))?;
+    let digest: Digest = built
+        .digest
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| doubt("the engine does not tell its digest"))?;
+    let pushed: Reference = built
+        .request
+        .tags()
+        .first()
+        .and_then(|name| name.parse().ok())
+        .ok_or_else(|| doubt("it has no name"))?;
+    let client = &built.client.with_budget(PATIENCE);
+    let bring = async {
+        let image = client.image(&pushed.repository().with_digest(&digest)).await?;
+        client.bring(&image, place.image.repository(), MOST_CARRIED).await?;
+        Ok::<_, NotKept>(image)
+    };
+    let checked = async {
+        let after = unchanged(world, built, before).await.map_err(NotKept::Doubt)?;
+        // Those before have lost the values of build args, which may be names of images.
+        meant(built, &bases(&after)).await.map_err(NotKept::Doubt)
+    };
+    let image = match tokio::try_join!(bring, checked) {
+        Ok((image, ())) => image,
+        // The engine sees it, and has pushed; layerlift does not.
+        Err(NotKept::Registry(Error::Unreachable { .. })) => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    let note = Note {
+        inputs: before.digest.clone(),
+        image: digest.clone(),
+        created: built.begun,
+        commit: built.facts.pipeline.commit.clone(),
+        pipeline_url: built.facts.pipeline.url.clone(),
+    };
+    // An image without its note is good; a note without its image would say something of an older one.
+    client.name(&image, &[&place.image]).await?;
+    put_note(client, place, &note).await?;
+    Ok(Some(Written {
+        what: "image to reuse".to_owned(),
+        reference: place.image.to_string(),
+        digest: Some(digest.to_string()),
+    }))
+}
+
+async fn put_note(client: &Client, place: &Place, note: &Note) -> Result<(), Error> {
+    let empty = Content::Bytes(bytes::Bytes::from_static(EMPTY));
+    client.put_blob(place.note.repository(), &Digest::of(EMPTY), &empty).await?;
+    let (manifest, media_type) = cachefmt::write_note(note);
+    client.put_manifest(&place.note, media_type, manifest.into()).await.map(drop)
+}
+
+/// Looks at the inputs once more: they must be what they were before the build.
+async fn unchanged(world: &World, built: Built<'_>, before: &Inputs) -> Result<Inputs, String> {
+    let facts = built.facts;
+    let given = Given {
+        request: built.request,
+        settings: built.settings,
+        source: built.source,
+        pipeline: &facts.pipeline,
+        platforms: &facts.platforms,
+        build_platform: &facts.engine.platform,
+    };
+    let after = inputs::gather(world, built.client, given).await?;
+    if after.digest == before.digest {
+        return Ok(after);
+    }
+    match changed(&before.files, &after.files) {
+        Some(file) => Err(format!("`{file}` changed while it was built; .dockerignore keeps it out")),
+        None => Err("a base image moved while it was built".to_owned()),
+    }
+}
+
+/// The first path that is not the same in both.
+fn changed<'a>(before: &'a [File], after: &'a [File]) -> Option<&'a str> {
+    let by_path = |files: &'a [File]| -> BTreeMap<_, &'a File> {
+        files.iter().map(|file| ((&file.context, &file.path), file)).collect()
+    };
+    let (before, after) = (by_path(before), by_path(after));
+    let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    paths.into_iter().find(|path| before.get(*path) != after.get(*path)).map(|(_, path)| path.as_str())
+}
+
+/// The images that the steps stand on or copy from, as the Dockerfile names them, with their digests.
+fn bases(inputs: &Inputs) -> BTreeMap<&str, &str> {
+    let parts = inputs.stages.iter().flat_map(|stage| &stage.steps).flat_map(|step| &step.parts);
+    let images = parts.filter(|part| part.kind == PartKind::Image);
+    images.map(|part| (part.name.as_str(), part.value.as_str())).collect()
+}
+
+/// Checks that the engine built on the images that the registry has under their names. One that prefers its own copies
+/// may have others.
+async fn meant(built: Built<'_>, bases: &BTreeMap<&str, &str>) -> Result<(), String> {
+    let digests: BTreeSet<&str> = bases.values().copied().collect();
+    let other =
+        |found: &str| format!("the engine built on {found}, and the registry has another image of that name");
+    let resolved = |image: &&str| image.split_once('@').is_some_and(|(_, digest)| digests.contains(digest));
+    if let Some(wrong) = built.steps.resolved_images().find(|image| !resolved(image)) {
+        return Err(other(wrong));
+    }
+    let engine = &built.facts.engine;
+    let has_own = engine.driver == Driver::Docker
+        && !matches!(engine.frontend, Frontend::Buildctl | Frontend::Buildah)
+        && !built.request.is_on("pull");
+    if !has_own || bases.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = bases.keys().copied().collect();
+    let own = built.docker.digests(&names).await.map_err(|error| error.to_string())?;
+    // Each image that the engine has of its own must be known to it by a digest of the registry's.
+    let is_meant = |known: &Vec<String>| {
+        known.iter().any(|name| name.split_once('@').is_some_and(|(_, digest)| digests.contains(digest)))
+    };
+    match own.iter().find(|known| !is_meant(known)) {
+        Some(known) => Err(other(known.first().map_or("an image of its own", String::as_str))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::inputs::FileKind;
+
+    #[test]
+    fn the_file_that_changed_is_named() {
+        let file = |path: &str, digest: &str| File {
+            context: None,
+            path: path.to_owned(),
+            kind: FileKind::File,
+            mode: 0o644,
+            size: 1,
+            digest: digest.to_owned(),
+            link: None,
+        };
+        let before = [file("a", "1"), file("b", "1")];
+        assert_eq!(changed(&before, &before), None);
+        assert_eq!(changed(&before, &[file("a", "1"), file("b", "2")]), Some("b"));
+        assert_eq!(changed(&before, &[file("a", "1"), file("b", "1"), file("c", "1")]), Some("c"));
+    }
+}
