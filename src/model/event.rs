@@ -62,6 +62,8 @@ pub struct Vertex {
     pub started: Option<Duration>,
     /// When it last ended.
     pub completed: Option<Duration>,
+    /// When it began, at the latest, since the client was started: where the engine tells how long, and not when.
+    pub seen: Option<Duration>,
     /// Answered from cache.
     pub cached: bool,
     /// Why it failed.

@@ -38,6 +38,14 @@ pub struct StepOutcome {
     pub platform: Option<String>,
     /// How it ended.
     pub status: StepStatus,
+    /// When it was first worked on, in seconds since the engine began; `None` where the engine does not tell.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "some_seconds",
+        deserialize_with = "of_some_seconds"
+    )]
+    pub started: Option<Duration>,
     /// Time spent in it, in seconds.
     #[serde(serialize_with = "seconds", deserialize_with = "of_seconds")]
     pub duration: Duration,
@@ -288,4 +296,45 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 
 fn of_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn some_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => seconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn of_some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = Option::<f64>::deserialize(deserializer)?;
+    seconds.map(Duration::try_from_secs_f64).transpose().map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_read_as_it_was_written() {
+        let mut step = StepOutcome {
+            number: 2,
+            of: 3,
+            instruction: "RUN make".to_owned(),
+            platform: None,
+            status: StepStatus::Run,
+            started: Some(Duration::from_millis(1500)),
+            duration: Duration::from_millis(250),
+        };
+        let read = |step: &StepOutcome| -> StepOutcome {
+            serde_json::from_str(&serde_json::to_string(step).expect("written")).expect("read")
+        };
+        assert_eq!(read(&step), step);
+        step.started = None;
+        assert_eq!(read(&step), step);
+        let early =
+            r#"{"number":2,"of":3,"instruction":"RUN make","platform":null,"status":"run","duration":0.25}"#;
+        assert_eq!(serde_json::from_str::<StepOutcome>(early).expect("read"), step);
+        let never = early.replace("0.25", "-1.0");
+        assert!(serde_json::from_str::<StepOutcome>(&never).is_err(), "a time that is none");
+    }
 }

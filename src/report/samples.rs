@@ -30,6 +30,7 @@ fn stage(name: &str, steps: &[(StepStatus, f64, &str)]) -> StageOutcome {
         instruction: (*instruction).to_owned(),
         platform: None,
         status: *status,
+        started: Some(seconds(f64::from(number))),
         duration: seconds(*time),
     });
     StageOutcome { name: name.to_owned(), steps: steps.collect() }

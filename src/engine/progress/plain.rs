@@ -2,7 +2,8 @@
 //!
 //! A block belongs to one vertex: `#5 [build 2/3] RUN make`, then lines that begin with `#5`, until the vertex ends
 //! (`DONE 0.2s`, `CACHED`, `ERROR: ...`, `CANCELED`) or another one gets its turn (`...`). The first line of a block is
-//! always the name. The text tells only how long a vertex took, not when: its times begin at zero.
+//! always the name. The text tells only how long a vertex took, not when: its times begin at zero. When it began follows
+//! from when its lines came: not later than its first line, nor than its end less the time that it took.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,16 +28,17 @@ struct Known {
 }
 
 impl Plain {
-    pub(super) fn line(&mut self, line: &str) -> Vec<Event> {
-        self.block(line).unwrap_or_else(|| vec![Event::Line { text: line.to_owned() }])
+    /// `at`: the time since the client was started.
+    pub(super) fn line(&mut self, line: &str, at: Duration) -> Vec<Event> {
+        self.block(line, at).unwrap_or_else(|| vec![Event::Line { text: line.to_owned() }])
     }
 
-    fn block(&mut self, line: &str) -> Option<Vec<Event>> {
+    fn block(&mut self, line: &str, now: Duration) -> Option<Vec<Event>> {
         let (number, rest) = line.strip_prefix('#')?.split_once(' ')?;
         // Number 0 is the client's own: `#0 building with "default" instance using docker driver`.
         let number = number.parse::<u32>().ok().filter(|number| *number > 0)?;
         if self.current != Some(number) {
-            return self.begin(number, rest);
+            return self.begin(number, rest, now);
         }
         let key = number.to_string();
         if rest == "..." {
@@ -47,7 +49,7 @@ impl Plain {
             // Docker 20.10 prints the vertex's digest under its name.
             return Some(Vec::new());
         }
-        if let Some(end) = self.end(number, rest) {
+        if let Some(end) = self.end(number, rest, now) {
             self.current = None;
             return Some(vec![end]);
         }
@@ -67,7 +69,7 @@ impl Plain {
         Some(vec![status(key, rest)])
     }
 
-    fn begin(&mut self, number: u32, name: &str) -> Option<Vec<Event>> {
+    fn begin(&mut self, number: u32, name: &str, now: Duration) -> Option<Vec<Event>> {
         if self.vertices.len() >= MOST_VERTICES && !self.vertices.contains_key(&number) {
             return None;
         }
@@ -78,12 +80,13 @@ impl Plain {
             key: number.to_string(),
             name: name.to_owned(),
             started: Some(Duration::ZERO),
+            seen: Some(now),
             ..Vertex::default()
         };
         Some(vec![Event::Vertex(vertex)])
     }
 
-    fn end(&self, number: u32, rest: &str) -> Option<Event> {
+    fn end(&self, number: u32, rest: &str, now: Duration) -> Option<Event> {
         let known = self.vertices.get(&number)?;
         let mut vertex = Vertex {
             key: number.to_string(),
@@ -104,6 +107,7 @@ impl Plain {
             vertex.completed =
                 Some(if time.is_empty() { Duration::ZERO } else { seconds(time.strip_prefix(' ')?)? });
         }
+        vertex.seen = vertex.completed.map(|took| now.saturating_sub(took));
         Some(Event::Vertex(vertex))
     }
 }
@@ -184,7 +188,7 @@ mod tests {
 
     fn read(text: &str) -> Vec<Event> {
         let mut reader = Plain::default();
-        text.lines().flat_map(|line| reader.line(line)).collect()
+        text.lines().flat_map(|line| reader.line(line, Duration::ZERO)).collect()
     }
 
     fn vertex(key: &str, name: &str, completed: Option<f64>) -> Vertex {
@@ -194,8 +198,22 @@ mod tests {
             name: name.into(),
             started: Some(Duration::ZERO),
             completed,
+            seen: Some(Duration::ZERO),
             ..Vertex::default()
         }
+    }
+
+    #[test]
+    fn tells_when_a_vertex_began_at_the_latest() {
+        let mut reader = Plain::default();
+        let lines =
+            [(3, "#1 [a 1/2] RUN x"), (9, "#1 DONE 8.0s"), (9, "#2 [a 2/2] RUN y"), (12, "#2 DONE 1.0s")];
+        let seen = lines.into_iter().flat_map(|(at, line)| reader.line(line, Duration::from_secs(at)));
+        let seen: Vec<u64> = seen
+            .filter_map(|event| if let Event::Vertex(vertex) = event { vertex.seen } else { None })
+            .map(|seen| seen.as_secs())
+            .collect();
+        assert_eq!(seen, [3, 1, 9, 11], "the earlier of a vertex's two counts");
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl RawJson {
         }
         Event::Vertex(Vertex {
             started: self.time(vertex.started.as_deref()),
+            seen: None,
             completed: self.time(vertex.completed.as_deref()),
             cached: vertex.cached || self.cached.contains(&vertex.digest),
             error: Some(vertex.error).filter(|error| !error.is_empty()),

@@ -93,7 +93,7 @@ impl Reader {
     fn line(&mut self, stream: Stream, line: &str, at: Duration) -> Vec<Event> {
         match &mut self.form {
             Form::RawJson(form) => form.line(line),
-            Form::Plain(form) => form.line(line),
+            Form::Plain(form) => form.line(line, at),
             Form::Classic(form) => form.line(stream, line, at),
             Form::Buildah(form) => form.line(stream, line, at),
         }
