@@ -68,7 +68,8 @@ impl StageOutcome {
 }
 
 /// Bytes that crossed the wire, as far as the engine tells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traffic {
     /// The build context that was sent to the engine.
     pub context: u64,
@@ -79,7 +80,7 @@ pub struct Traffic {
 }
 
 /// What became of one candidate cache ref.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CandidateOutcome {
     /// The ref.
     pub reference: String,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::inputs::Inputs;
-use crate::model::outcome::{BuildStatus, StageOutcome};
+use crate::model::outcome::{BuildStatus, CandidateOutcome, StageOutcome, Traffic};
 
 /// Version of the form. A reader takes no record of another version.
 pub const VERSION: u32 = 1;
@@ -31,6 +31,9 @@ pub struct Record {
     pub pipeline_url: Option<String>,
     /// How it ended.
     pub status: BuildStatus,
+    /// All candidate cache refs, in the chain's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateOutcome>,
     /// What the engine read from.
     pub cache_from: Vec<String>,
     /// Where the cache was written.
@@ -39,6 +42,9 @@ pub struct Record {
     pub tags: Vec<String>,
     /// The image's digest.
     pub digest: Option<String>,
+    /// Bytes moved.
+    #[serde(default)]
+    pub traffic: Traffic,
     /// The whole, in seconds.
     pub duration: f64,
     /// The part before the engine started.
