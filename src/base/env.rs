@@ -34,6 +34,7 @@ variables! {
     LAYERLIFT_FAIL_ON_MISS = "`true`: a build in which a step ran fails the job, after everything is pushed and kept";
     LAYERLIFT_KEEP_IMAGE = "`true`: a pushed image is stored in the engine as well";
     LAYERLIFT_REPORT = "file that receives the JSON report";
+    LAYERLIFT_HTML = "file that receives the report as a page";
     LAYERLIFT_DOTENV = "file that receives the outcome as GitLab dotenv variables";
     LAYERLIFT_CACHE_DIR = "folder of the `local` strategy";
     LAYERLIFT_REGISTRY_TIMEOUT = "longest time that one cache question to a registry may take, in seconds";

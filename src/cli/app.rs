@@ -104,6 +104,11 @@ pub enum Command {
     /// Reads `.gitlab-ci.yml`, `.github/workflows` and `.circleci/config.yml` of the checkout. Nothing is pushed and no
     /// cache is written; the image is loaded into the engine. Exits with 78 when a build uses what only CI knows, else with the first failure of a build.
     Repro(ReproArgs),
+    /// Make a page of a build that is over, from its record: the steps over time, what hit, what ran and why
+    ///
+    /// The page is one file that needs no network. `layerlift build --html FILE` writes it right after the build.
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Write the CI job for the repository: its Dockerfiles, compose file or bake file, with layerlift
     ///
     /// Shows what it writes as a diff. A file that is there is changed with --force only, and then on GitLab and CircleCI
@@ -145,6 +150,10 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
   layerlift explain --against main --build-arg VERSION=2 -t registry.example.com/group/app .
   layerlift explain mr-12 --cache-repo registry.example.com/group/app/cache
   layerlift explain registry.example.com/group/app:1 --format json";
+
+const REPORT_EXAMPLES: &str = "Examples:
+  layerlift report record.json --html report.html
+  layerlift build --html report.html -t app .";
 
 const INIT_EXAMPLES: &str = "Examples:
   layerlift init gitlab
@@ -417,6 +426,17 @@ pub struct DoctorArgs {
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
     pub format: Format,
     /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A record's file, `-` for standard input
+    #[arg(value_name = "RECORD")]
+    pub record: Option<String>,
+    /// Settings. `--html` names the page.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }

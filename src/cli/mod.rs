@@ -19,6 +19,7 @@ mod init;
 mod install;
 mod plan;
 mod plugin;
+mod report;
 mod repro;
 mod run;
 mod settings;
@@ -111,6 +112,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Doctor(arguments) => world.unless_interrupted(doctor::run(arguments, &world)).await,
             Command::Explain(arguments) => world.unless_interrupted(explain::run(arguments, &world)).await,
             Command::Init(arguments) => world.unless_interrupted(init::run(arguments, &world)).await,
+            Command::Report(arguments) => world.unless_interrupted(report::run(arguments, &world)).await,
             Command::Repro(arguments) => repro::run(arguments, &world).await,
             // Answered above.
             Command::Completion { .. }

@@ -121,8 +121,8 @@ pub fn in_foreground(command: &Handover) -> Result<u8, Failure> {
 
 /// Paths among the settings are counted from here, wherever the line goes.
 pub fn settled(mut settings: HandedOn, folder: &Path) -> HandedOn {
-    const PATHS: [&str; 4] =
-        ["LAYERLIFT_REPORT", "LAYERLIFT_DOTENV", "LAYERLIFT_CACHE_DIR", "LAYERLIFT_CONFIG"];
+    const PATHS: [&str; 5] =
+        ["LAYERLIFT_REPORT", "LAYERLIFT_HTML", "LAYERLIFT_DOTENV", "LAYERLIFT_CACHE_DIR", "LAYERLIFT_CONFIG"];
     for (_, value) in settings.0.iter_mut().filter(|(name, _)| PATHS.contains(&name.as_str())) {
         *value = folder.join(&*value).into();
     }

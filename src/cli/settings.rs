@@ -60,6 +60,9 @@ pub struct SettingsArgs {
     /// Write the outcome as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write the outcome as a page: the steps over time, what hit, what ran and why
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Write the outcome as GitLab dotenv variables
     #[arg(long, value_name = "FILE")]
     dotenv: Option<PathBuf>,
@@ -99,6 +102,7 @@ struct SettingsFile {
     reuse: Option<String>,
     max_age: Option<String>,
     report: Option<PathBuf>,
+    html: Option<PathBuf>,
     dotenv: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
     registry_timeout: Option<f64>,
@@ -191,6 +195,7 @@ impl SettingsArgs {
                 .switch(env::LAYERLIFT_KEEP_IMAGE, self.keep_image, file.keep_image)?
                 .unwrap_or(false),
             report: resolver.path(env::LAYERLIFT_REPORT, &self.report, &file.report),
+            html: resolver.path(env::LAYERLIFT_HTML, &self.html, &file.html),
             dotenv: resolver.path(env::LAYERLIFT_DOTENV, &self.dotenv, &file.dotenv),
             cache_dir: resolver
                 .path(env::LAYERLIFT_CACHE_DIR, &self.cache_dir, &file.cache_dir)

@@ -117,6 +117,8 @@ pub struct Settings {
     pub max_age: Option<Duration>,
     /// File for the JSON report.
     pub report: Option<PathBuf>,
+    /// File for the HTML report.
+    pub html: Option<PathBuf>,
     /// File for the GitLab dotenv variables.
     pub dotenv: Option<PathBuf>,
     /// Folder of the `local` strategy.
@@ -153,6 +155,7 @@ impl Default for Settings {
             reuse: None,
             max_age: None,
             report: None,
+            html: None,
             dotenv: None,
             cache_dir: PathBuf::from(".layerlift/cache"),
             registry_timeout: Duration::from_secs(10),

@@ -11,6 +11,7 @@ pub mod file;
 pub mod github;
 pub mod gitlab;
 pub mod group;
+pub mod html;
 pub mod json;
 pub mod line;
 pub mod live;

@@ -31,6 +31,7 @@ pub mod lookup;
 pub mod named;
 pub mod prepare;
 pub mod records;
+pub mod record_file;
 pub mod repro;
 pub mod reuse;
 pub mod shim;

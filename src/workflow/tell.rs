@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::base::clock;
 use crate::base::env;
 use crate::model::outcome::{GroupOutcome, Outcome};
 use crate::model::record::Explanation;
@@ -9,7 +10,7 @@ use crate::model::request::Request;
 use crate::model::settings::Settings;
 use crate::report::file::{self, check_writable};
 use crate::report::text::{self, Style};
-use crate::report::{explanation, github, gitlab, group as report_group, json, line};
+use crate::report::{explanation, github, gitlab, group as report_group, html, json, line};
 use crate::workflow::error::Error;
 use crate::workflow::world::World;
 
@@ -18,7 +19,7 @@ const LOG_WIDTH: usize = 110;
 
 /// Checks, before anything is built, that the reports that were asked for can be written.
 pub fn check(world: &World, settings: &Settings) -> Result<(), Error> {
-    for path in [&settings.report, &settings.dotenv].into_iter().flatten() {
+    for path in [&settings.report, &settings.html, &settings.dotenv].into_iter().flatten() {
         check_writable(&world.folder.join(path))?;
     }
     Ok(())
@@ -55,6 +56,9 @@ pub fn of_build(world: &World, quiet: bool, settings: &Settings, outcome: &Outco
     if let Some(path) = &settings.report {
         json::write(&world.folder.join(path), outcome)?;
     }
+    if let Some(path) = &settings.html {
+        html::write(&world.folder.join(path), &html::of_outcome(outcome, clock::now()))?;
+    }
     if let Some(path) = &settings.dotenv {
         gitlab::write_dotenv(&world.folder.join(path), outcome)?;
     }
@@ -71,6 +75,9 @@ pub fn group(world: &World, settings: &Settings, quiet: bool, group: &GroupOutco
     }
     if let Some(path) = &settings.report {
         json::write_group(&world.folder.join(path), group)?;
+    }
+    if let Some(path) = &settings.html {
+        html::write(&world.folder.join(path), &html::of_group(group, clock::now()))?;
     }
     if let Some(path) = &settings.dotenv {
         report_group::write_dotenv(&world.folder.join(path), group)?;

@@ -10,7 +10,7 @@ use crate::workflow::world::World;
 
 /// Variables that make the engine another one, or this machine's programs other ones: a job's values for its runner
 /// mean nothing here.
-pub const OF_THE_RUNNER: [&str; 16] = [
+pub const OF_THE_RUNNER: [&str; 17] = [
     "BUILDKIT_HOST",
     "BUILDX_BUILDER",
     "BUILDX_CONFIG",
@@ -25,6 +25,7 @@ pub const OF_THE_RUNNER: [&str; 16] = [
     "DOCKER_TLS_VERIFY",
     "HOME",
     "LAYERLIFT_DOTENV",
+    "LAYERLIFT_HTML",
     "LAYERLIFT_REPORT",
     "PATH",
 ];

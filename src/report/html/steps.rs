@@ -1,0 +1,264 @@
+//! The waterfall: a table for each stage, a row for each step, a bar on an axis that all tables share.
+
+use std::time::Duration;
+
+use crate::base::units::{duration, plural};
+use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
+use crate::model::record::Miss;
+use crate::report::html::markup::Markup;
+use crate::report::html::view::View;
+use crate::report::line::{clean, columns, cut};
+use crate::report::rows;
+
+/// Longer instructions are folded.
+const LONG_INSTRUCTION: usize = 150;
+
+/// A build with more steps than this shows stages that were cached as a whole folded.
+const FOLD_ABOVE: usize = 40;
+
+/// Distances of the axis' marks, in seconds; the first that gives no more than [`MOST_MARKS`] is taken.
+const DISTANCES: [f64; 19] = [
+    0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
+    14400.0, 43200.0,
+];
+
+const MOST_MARKS: f64 = 6.0;
+
+/// Time, from the build's begin to its end or to the end of its last step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Axis {
+    /// Seconds.
+    whole: f64,
+    /// Seconds from one mark to the next.
+    distance: f64,
+    /// Seconds before the engine began: steps count from there.
+    before: f64,
+}
+
+impl Axis {
+    pub(super) fn of(view: &View<'_>) -> Self {
+        let before = view.preparation.as_secs_f64();
+        let end = |step: &StepOutcome| Some(step.started?.as_secs_f64() + step.duration.as_secs_f64());
+        let ends = view.stages.iter().flat_map(|stage| &stage.steps).filter_map(end);
+        let last = ends.fold(0.0, f64::max) + before;
+        let whole = last.max(view.duration.as_secs_f64()).max(0.05);
+        let fits = |distance: &&f64| whole / **distance <= MOST_MARKS;
+        let distance = DISTANCES.iter().find(fits).copied().unwrap_or(whole / MOST_MARKS);
+        Axis { whole, distance, before }
+    }
+
+    /// The marks, with their places as shares of the whole.
+    fn marks(self) -> impl Iterator<Item = (f64, String)> {
+        (0..=MOST_MARKS as u32).map(move |number| f64::from(number) * self.distance).filter_map(move |at| {
+            // One at the very end would have no room.
+            (at < self.whole * 0.95).then(|| (at / self.whole, label(at)))
+        })
+    }
+
+    fn share(self, seconds: f64) -> f64 {
+        seconds / self.whole
+    }
+}
+
+/// `0`, `0.5s`, `15s`, `2m`, `1m30s`, `1h`.
+fn label(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        _ if seconds == 0.0 => "0".to_owned(),
+        _ if seconds < 1.0 || seconds.fract() != 0.0 => format!("{seconds:.1}s"),
+        0..60 => format!("{whole}s"),
+        60..3600 if whole % 60 == 0 => format!("{}m", whole / 60),
+        60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        _ if whole % 3600 == 0 => format!("{}h", whole / 3600),
+        _ => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// The address of a step's row within the page. `member`: which of the page's builds.
+pub(super) fn anchor(markup: &mut Markup, member: usize, stage: usize, row: usize) {
+    markup.raw("step-").number(member).raw("-").number(stage).raw("-").number(row);
+}
+
+/// All stages.
+pub(super) fn stages(markup: &mut Markup, member: usize, view: &View<'_>) {
+    let axis = Axis::of(view);
+    let huge = view.steps() > FOLD_ABOVE;
+    for (index, stage) in view.stages.iter().enumerate() {
+        let dull = stage.count(StepStatus::Cached) == stage.steps.len();
+        markup.raw("<details class=\"box stage\"").raw(if huge && dull { ">" } else { " open>" });
+        markup.raw("<summary><b>").text(&stage.name).raw("</b><span class=\"muted\">");
+        markup.text(&summary(stage)).raw("</span></summary>\n");
+        markup
+            .raw("<table class=\"steps\" role=\"table\" style=\"--tick:")
+            .percent(axis.share(axis.distance));
+        markup.raw("\">\n<caption class=\"unseen\">Steps of stage ").text(&stage.name).raw("</caption>\n");
+        markup.raw("<thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\" class=\"number\">Step</th>");
+        markup.raw("<th scope=\"col\" role=\"columnheader\">Instruction</th>");
+        markup.raw("<th scope=\"col\" role=\"columnheader\" class=\"result\">Result</th>");
+        markup.raw("<th scope=\"col\" role=\"columnheader\" class=\"time\">Time</th>");
+        markup
+            .raw("<th scope=\"col\" role=\"columnheader\" class=\"line\"><span class=\"unseen\">When</span>");
+        for (place, label) in axis.marks() {
+            markup.raw("<span class=\"tick\" aria-hidden=\"true\" style=\"left:").percent(place);
+            markup.raw("\">").text(&label).raw("</span>");
+        }
+        markup.raw("&nbsp;</th></tr></thead>\n<tbody role=\"rowgroup\">\n");
+        for (number, step) in stage.steps.iter().enumerate() {
+            markup.raw("<tr role=\"row\" id=\"");
+            anchor(markup, member, index, number);
+            markup.raw("\">");
+            row(markup, axis, step, miss(view, stage, step));
+            markup.raw("</tr>\n");
+        }
+        markup.raw("</tbody>\n</table>\n</details>\n");
+    }
+}
+
+/// What made a step run, where it is the first miss of its stage.
+fn miss<'a>(view: &View<'a>, stage: &StageOutcome, step: &StepOutcome) -> Option<&'a Miss> {
+    let missed = matches!(step.status, StepStatus::Run | StepStatus::Failed);
+    let misses = view.explanation.filter(|_| missed).map(|it| it.misses.as_slice()).unwrap_or_default();
+    misses.iter().find(|miss| miss.stage == stage.name && miss.number == step.number as usize)
+}
+
+/// `4 steps, 1 run, 12.0s`.
+fn summary(stage: &StageOutcome) -> String {
+    let mut parts = vec![plural(stage.steps.len(), "step")];
+    for status in [StepStatus::Cached, StepStatus::Run, StepStatus::Failed, StepStatus::Skipped] {
+        match stage.count(status) {
+            0 => {}
+            all if all == stage.steps.len() && all > 1 => parts.push(format!("all {}", rows::word(status))),
+            some => parts.push(format!("{some} {}", rows::word(status))),
+        }
+    }
+    let time = stage.steps.iter().fold(Duration::ZERO, |sum, step| sum.saturating_add(step.duration));
+    if time >= Duration::from_millis(50) {
+        parts.push(duration(time));
+    }
+    parts.join(", ")
+}
+
+fn row(markup: &mut Markup, axis: Axis, step: &StepOutcome, miss: Option<&Miss>) {
+    markup
+        .raw("<td role=\"cell\" class=\"number\">")
+        .number(step.number as usize)
+        .raw("/")
+        .number(step.of as usize);
+    markup.raw("</td><td role=\"cell\" class=\"what\">");
+    instruction(markup, step);
+    if let Some(cause) = miss.and_then(|miss| miss.causes.first().map(|cause| (miss, cause))) {
+        let (miss, cause) = cause;
+        markup.raw("<span class=\"because\">because ").prose(&cause.text);
+        if miss.causes.len() > 1 {
+            markup.text(&format!(", and {} more", miss.causes.len() - 1));
+        }
+        markup.raw("</span>");
+    }
+    markup.raw("</td><td role=\"cell\" class=\"result\">");
+    badge(markup, step.status);
+    markup.raw("</td><td role=\"cell\" class=\"time\">");
+    let worth_telling = matches!(step.status, StepStatus::Run | StepStatus::Failed)
+        || step.duration >= Duration::from_millis(50);
+    if worth_telling {
+        markup.text(&duration(step.duration));
+    }
+    markup.raw("</td><td role=\"cell\" class=\"line\"");
+    let reached = step.status != StepStatus::Skipped;
+    if let Some(started) = step.started.filter(|_| reached) {
+        let begin = started.as_secs_f64() + axis.before;
+        let took = step.duration.as_secs_f64();
+        let spoken = format!("from {} to {}", duration(length(begin)), duration(length(begin + took)));
+        markup.raw(" title=\"").text(&spoken).raw("\"><span class=\"unseen\">").text(&spoken).raw("</span>");
+        markup.raw("<span aria-hidden=\"true\" class=\"bar ").raw(class(step.status)).raw("\" style=\"left:");
+        // Even the shortest at the end is seen.
+        let place = axis.share(begin).min(0.99);
+        markup
+            .percent(place)
+            .raw(";width:")
+            .percent(axis.share(took).min(1.0 - place))
+            .raw("\"></span></td>");
+    } else {
+        markup.raw("></td>");
+    }
+}
+
+fn length(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// An instruction, its name in bold; a long one is folded.
+pub(super) fn instruction(markup: &mut Markup, step: &StepOutcome) {
+    let whole = match &step.platform {
+        Some(platform) => clean(&format!("{} [{platform}]", step.instruction)),
+        None => clean(&step.instruction),
+    };
+    if columns(&whole) > LONG_INSTRUCTION {
+        markup.raw("<details><summary>");
+        named(markup, &cut(&whole, LONG_INSTRUCTION - 30));
+        markup.raw("</summary>");
+        named(markup, &whole);
+        markup.raw("</details>");
+    } else {
+        named(markup, &whole);
+    }
+}
+
+fn named(markup: &mut Markup, instruction: &str) {
+    let (name, rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
+    markup.raw("<code><b>").text(name).raw("</b> ").text(rest).raw("</code>");
+}
+
+/// How a step ended: a sign, a word and a colour, each of which says it alone.
+pub(super) fn badge(markup: &mut Markup, status: StepStatus) {
+    let sign = match status {
+        StepStatus::Cached => "✓",
+        StepStatus::Run => "▶",
+        StepStatus::Failed => "✕",
+        StepStatus::Skipped => "–",
+    };
+    markup.raw("<span class=\"badge ").raw(class(status)).raw("\"><span aria-hidden=\"true\">");
+    markup.raw(sign).raw("</span>").raw(rows::word(status)).raw("</span>");
+}
+
+/// The class of a step's bar and badge.
+pub(super) fn class(status: StepStatus) -> &'static str {
+    match status {
+        StepStatus::Cached => "cached",
+        StepStatus::Run => "run",
+        StepStatus::Failed => "failed",
+        StepStatus::Skipped => "off",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use jiff::Timestamp;
+
+    #[test]
+    fn the_axis_has_few_round_marks() {
+        let marks = |seconds: f64| {
+            let mut outcome = samples::cold();
+            outcome.stages.clear();
+            outcome.duration = Duration::from_secs_f64(seconds);
+            let axis = Axis::of(&View::of_outcome(&outcome, Timestamp::UNIX_EPOCH));
+            axis.marks().map(|(_, label)| label).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(marks(0.0), "0 0.1s 0.2s", "as long as it took to decide");
+        assert_eq!(marks(0.7), "0 0.2s 0.4s 0.6s");
+        assert_eq!(marks(14.2), "0 5s 10s");
+        assert_eq!(marks(80.0), "0 15s 30s 45s 1m 1m15s");
+        assert_eq!(marks(9000.0), "0 30m 1h 1h30m 2h");
+        assert_eq!(marks(1e9).split(' ').count(), 6);
+    }
+
+    #[test]
+    fn a_step_that_outlasts_the_build_stretches_the_axis() {
+        let mut outcome = samples::full_hit();
+        outcome.stages[0].steps[1].started = Some(Duration::from_secs(100));
+        outcome.stages[0].steps[1].duration = Duration::from_secs(20);
+        let axis = Axis::of(&View::of_outcome(&outcome, Timestamp::UNIX_EPOCH));
+        assert!((axis.whole - 120.31).abs() < 0.001, "{axis:?}");
+    }
+}
