@@ -53,8 +53,7 @@ pub(super) fn build(markup: &mut Markup, view: &View<'_>, member: usize, level: 
         causes(markup, view, member, explanation);
     }
     heading(markup, "Where the time went");
-    phases(markup, view);
-    steps::stages(markup, member, view);
+    steps::waterfall(markup, member, view);
     if !view.candidates.is_empty() || !view.cache_from.is_empty() || view.cache_to.is_some() {
         heading(markup, "Cache");
         cache(markup, view);
@@ -70,7 +69,7 @@ pub(super) fn build(markup: &mut Markup, view: &View<'_>, member: usize, level: 
 /// The sign and the answer.
 pub(super) fn seal(markup: &mut Markup, status: BuildStatus) {
     let (class, sign, word) = match status {
-        BuildStatus::Succeeded => ("", "✓", "succeeded"),
+        BuildStatus::Succeeded => ("good", "✓", "succeeded"),
         BuildStatus::Failed => ("bad", "✕", "failed"),
         BuildStatus::Interrupted => ("off", "–", "interrupted"),
     };
@@ -116,15 +115,15 @@ fn time(at: Timestamp) -> String {
 fn cards(markup: &mut Markup, view: &View<'_>) {
     let (all, cached) = (view.steps(), view.count(StepStatus::Cached));
     let mut cards: Vec<(&'static str, String, String)> =
-        vec![("in all", duration(view.duration), String::new())];
+        vec![("total time", duration(view.duration), String::new())];
     if all > 0 {
-        cards.push(("from the cache", cached.to_string(), format!("of {}", plural(all, "step"))));
+        cards.push(("cached", cached.to_string(), format!("of {}", plural(all, "step"))));
         let ran = view.count(StepStatus::Run) + view.count(StepStatus::Failed);
         let ran = if ran == 0 { String::new() } else { format!("in {}", plural(ran, "step")) };
-        cards.push(("of work in steps", duration(view.worked()), ran));
+        cards.push(("spent in steps that ran", duration(view.worked()), ran));
     }
-    cards.push(("of build context sent", bytes(view.traffic.context), String::new()));
-    cards.push(("of layers fetched", bytes(view.traffic.fetched), String::new()));
+    cards.push(("build context sent", bytes(view.traffic.context), String::new()));
+    cards.push(("layers fetched", bytes(view.traffic.fetched), String::new()));
     markup.raw("<dl class=\"cards\">\n");
     for (name, value, small) in &cards {
         markup.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value);
@@ -205,29 +204,6 @@ fn cause(markup: &mut Markup, view: &View<'_>, member: usize, miss: &Miss) {
         markup.raw("<li class=\"muted\">what differs is not known</li>");
     }
     markup.raw("</ul>");
-}
-
-/// One bar for the whole, and what the colours mean.
-fn phases(markup: &mut Markup, view: &View<'_>) {
-    let whole = view.duration.max(view.preparation.saturating_add(view.cache_export));
-    let engine = whole.saturating_sub(view.preparation).saturating_sub(view.cache_export);
-    let phases = [
-        ("before", "layerlift, before the engine", view.preparation),
-        ("engine", "the engine", engine),
-        ("export", "cache images, after it", view.cache_export),
-    ];
-    let told = || phases.iter().filter(|(_, _, length)| !length.is_zero());
-    markup.raw("<div class=\"box pad\">\n<div class=\"phases\" aria-hidden=\"true\">");
-    for (class, _, length) in told() {
-        markup.raw("<span class=\"").raw(class).raw("\" style=\"width:");
-        markup.percent(length.as_secs_f64() / whole.as_secs_f64()).raw("\"></span>");
-    }
-    markup.raw("</div>\n<ul class=\"keys\">");
-    for (class, name, length) in told() {
-        markup.raw("<li><span class=\"dot ").raw(class).raw("\" aria-hidden=\"true\"></span>").raw(name);
-        markup.raw(" <b>").text(&duration(*length)).raw("</b></li>\n");
-    }
-    markup.raw("</ul>\n</div>\n");
 }
 
 fn cache(markup: &mut Markup, view: &View<'_>) {

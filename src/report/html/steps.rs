@@ -13,9 +13,6 @@ use crate::report::rows;
 /// Longer instructions are folded.
 const LONG_INSTRUCTION: usize = 150;
 
-/// A build with more steps than this shows stages that were cached as a whole folded.
-const FOLD_ABOVE: usize = 40;
-
 /// Distances of the axis' marks, in seconds; the first that gives no more than [`MOST_MARKS`] is taken.
 const DISTANCES: [f64; 19] = [
     0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
@@ -79,30 +76,20 @@ pub(super) fn anchor(markup: &mut Markup, member: usize, stage: usize, row: usiz
     markup.raw("step-").number(member).raw("-").number(stage).raw("-").number(row);
 }
 
-/// All stages.
-pub(super) fn stages(markup: &mut Markup, member: usize, view: &View<'_>) {
+/// The whole build, from layerlift's first question to the last cache image.
+pub(super) fn waterfall(markup: &mut Markup, member: usize, view: &View<'_>) {
     let axis = Axis::of(view);
-    let huge = view.steps() > FOLD_ABOVE;
+    markup.raw("<div class=\"box\">\n<table class=\"steps\" role=\"table\" style=\"--tick:");
+    markup
+        .percent(axis.share(axis.distance))
+        .raw("\">\n<caption class=\"unseen\">Steps over time</caption>\n");
+    head(markup, axis);
+    let (before, after) = around(view, axis);
+    phases(markup, axis, &before);
     for (index, stage) in view.stages.iter().enumerate() {
-        let dull = stage.count(StepStatus::Cached) == stage.steps.len();
-        markup.raw("<details class=\"box stage\"").raw(if huge && dull { ">" } else { " open>" });
-        markup.raw("<summary><b>").text(&stage.name).raw("</b><span class=\"muted\">");
-        markup.text(&summary(stage)).raw("</span></summary>\n");
-        markup
-            .raw("<table class=\"steps\" role=\"table\" style=\"--tick:")
-            .percent(axis.share(axis.distance));
-        markup.raw("\">\n<caption class=\"unseen\">Steps of stage ").text(&stage.name).raw("</caption>\n");
-        markup.raw("<thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\" class=\"number\">Step</th>");
-        markup.raw("<th scope=\"col\" role=\"columnheader\">Instruction</th>");
-        markup.raw("<th scope=\"col\" role=\"columnheader\" class=\"result\">Result</th>");
-        markup.raw("<th scope=\"col\" role=\"columnheader\" class=\"time\">Time</th>");
-        markup
-            .raw("<th scope=\"col\" role=\"columnheader\" class=\"line\"><span class=\"unseen\">When</span>");
-        for (place, label) in axis.marks() {
-            markup.raw("<span class=\"tick\" aria-hidden=\"true\" style=\"left:").percent(place);
-            markup.raw("\">").text(&label).raw("</span>");
-        }
-        markup.raw("&nbsp;</th></tr></thead>\n<tbody role=\"rowgroup\">\n");
+        markup.raw("<tbody role=\"rowgroup\">\n<tr role=\"row\" class=\"stage\"><th colspan=\"4\" scope=\"rowgroup\" role=\"rowheader\">");
+        markup.text(&stage.name).raw(" <span>").text(&summary(stage)).raw("</span></th>");
+        markup.raw("<td role=\"cell\" class=\"line\"></td></tr>\n");
         for (number, step) in stage.steps.iter().enumerate() {
             markup.raw("<tr role=\"row\" id=\"");
             anchor(markup, member, index, number);
@@ -110,8 +97,88 @@ pub(super) fn stages(markup: &mut Markup, member: usize, view: &View<'_>) {
             row(markup, axis, step, miss(view, stage, step));
             markup.raw("</tr>\n");
         }
-        markup.raw("</tbody>\n</table>\n</details>\n");
+        markup.raw("</tbody>\n");
     }
+    phases(markup, axis, &after);
+    markup.raw("</table>\n</div>\n");
+}
+
+fn head(markup: &mut Markup, axis: Axis) {
+    markup.raw("<thead role=\"rowgroup\"><tr role=\"row\">");
+    for (class, name) in [("number", "Step"), ("what", "Instruction"), ("result", "Result"), ("time", "Time")]
+    {
+        markup
+            .raw("<th scope=\"col\" role=\"columnheader\" class=\"")
+            .raw(class)
+            .raw("\">")
+            .raw(name)
+            .raw("</th>");
+    }
+    markup.raw("<th scope=\"col\" role=\"columnheader\" class=\"line\"><span class=\"unseen\">When</span>");
+    for (place, label) in axis.marks() {
+        markup.raw("<span class=\"tick\" aria-hidden=\"true\" style=\"left:").percent(place);
+        markup.raw("\">").text(&label).raw("</span>");
+    }
+    markup.raw("</th></tr></thead>\n");
+}
+
+/// What is no step: a name, begin and end in seconds.
+type Phase = (&'static str, f64, f64);
+
+/// What happened before the first step and after the last one, as far as it took its time. Where no step tells when it
+/// began, the engine's time is one.
+fn around(view: &View<'_>, axis: Axis) -> (Vec<Phase>, Vec<Phase>) {
+    let whole = view.duration.as_secs_f64();
+    let engine_ends = (whole - view.cache_export.as_secs_f64()).max(axis.before);
+    let steps = || view.stages.iter().flat_map(|stage| &stage.steps).filter(|step| is_placed(step));
+    let begin = |step: &StepOutcome| step.started.unwrap_or_default().as_secs_f64() + axis.before;
+    let first = steps().map(begin).fold(f64::INFINITY, f64::min);
+    let last = steps().map(|step| begin(step) + step.duration.as_secs_f64()).fold(0.0, f64::max);
+    let mut before = vec![("layerlift finds out and decides", 0.0, axis.before)];
+    let mut after = Vec::new();
+    if last == 0.0 {
+        before.push(("the engine", axis.before, engine_ends));
+    } else {
+        before.push(("base images, build context, cache manifest", axis.before, first));
+        after.push(("result and cache are stored and pushed", last, engine_ends));
+    }
+    after.push(("cache images", engine_ends, whole));
+    let told =
+        |phases: Vec<Phase>| phases.into_iter().filter(|(_, begin, end)| end - begin >= 0.05).collect();
+    (told(before), told(after))
+}
+
+/// Whether a step has a place on the axis.
+fn is_placed(step: &StepOutcome) -> bool {
+    step.started.is_some() && step.status != StepStatus::Skipped
+}
+
+fn phases(markup: &mut Markup, axis: Axis, phases: &[Phase]) {
+    if phases.is_empty() {
+        return;
+    }
+    markup.raw("<tbody role=\"rowgroup\" class=\"around\">\n");
+    for (name, begin, end) in phases {
+        markup
+            .raw("<tr role=\"row\"><td role=\"cell\" class=\"number\"></td><td role=\"cell\" class=\"what\">")
+            .raw(name);
+        markup.raw("</td><td role=\"cell\" class=\"result\"></td><td role=\"cell\" class=\"time\">");
+        markup.text(&duration(length(end - begin))).raw("</td>");
+        bar(markup, axis, "around", *begin, end - begin);
+        markup.raw("</tr>\n");
+    }
+    markup.raw("</tbody>\n");
+}
+
+/// The cell with a bar, and its place in words.
+fn bar(markup: &mut Markup, axis: Axis, class: &'static str, begin: f64, took: f64) {
+    let spoken = format!("from {} to {}", duration(length(begin)), duration(length(begin + took)));
+    markup.raw("<td role=\"cell\" class=\"line\" title=\"").text(&spoken).raw("\"><span class=\"unseen\">");
+    markup.text(&spoken).raw("</span><span aria-hidden=\"true\" class=\"bar ").raw(class);
+    // Even the shortest at the end is seen.
+    let place = axis.share(begin).min(0.99);
+    markup.raw("\" style=\"left:").percent(place);
+    markup.raw(";width:").percent(axis.share(took).min(1.0 - place)).raw("\"></span></td>");
 }
 
 /// What made a step run, where it is the first miss of its stage.
@@ -162,23 +229,15 @@ fn row(markup: &mut Markup, axis: Axis, step: &StepOutcome, miss: Option<&Miss>)
     if worth_telling {
         markup.text(&duration(step.duration));
     }
-    markup.raw("</td><td role=\"cell\" class=\"line\"");
-    let reached = step.status != StepStatus::Skipped;
-    if let Some(started) = step.started.filter(|_| reached) {
-        let begin = started.as_secs_f64() + axis.before;
-        let took = step.duration.as_secs_f64();
-        let spoken = format!("from {} to {}", duration(length(begin)), duration(length(begin + took)));
-        markup.raw(" title=\"").text(&spoken).raw("\"><span class=\"unseen\">").text(&spoken).raw("</span>");
-        markup.raw("<span aria-hidden=\"true\" class=\"bar ").raw(class(step.status)).raw("\" style=\"left:");
-        // Even the shortest at the end is seen.
-        let place = axis.share(begin).min(0.99);
-        markup
-            .percent(place)
-            .raw(";width:")
-            .percent(axis.share(took).min(1.0 - place))
-            .raw("\"></span></td>");
-    } else {
-        markup.raw("></td>");
+    markup.raw("</td>");
+    match step.started.filter(|_| is_placed(step)) {
+        Some(started) => {
+            let begin = started.as_secs_f64() + axis.before;
+            bar(markup, axis, class(step.status), begin, step.duration.as_secs_f64());
+        }
+        None => {
+            markup.raw("<td role=\"cell\" class=\"line\"></td>");
+        }
     }
 }
 
