@@ -9,6 +9,7 @@ pub mod digest;
 pub mod explain;
 pub mod group;
 pub mod keys;
+pub mod lint;
 pub mod retry;
 pub mod reuse;
 pub mod scope;

@@ -209,7 +209,7 @@ fn cause(markup: &mut Markup, view: &View<'_>, member: usize, miss: &Miss) {
 fn cache(markup: &mut Markup, view: &View<'_>) {
     markup.raw("<div class=\"box\">\n");
     if !view.candidates.is_empty() {
-        markup.raw("<table class=\"plain\">\n<caption class=\"unseen\">Candidate cache refs</caption>\n<tr>");
+        markup.raw("<table class=\"plain\" aria-label=\"Candidate cache refs\">\n<tr>");
         markup.raw(
             "<th scope=\"col\" class=\"narrow\">Scope</th><th scope=\"col\" class=\"narrow\">Verdict</th>",
         );

@@ -79,10 +79,8 @@ pub(super) fn anchor(markup: &mut Markup, member: usize, stage: usize, row: usiz
 /// The whole build, from layerlift's first question to the last cache image.
 pub(super) fn waterfall(markup: &mut Markup, member: usize, view: &View<'_>) {
     let axis = Axis::of(view);
-    markup.raw("<div class=\"box\">\n<table class=\"steps\" role=\"table\" style=\"--tick:");
-    markup
-        .percent(axis.share(axis.distance))
-        .raw("\">\n<caption class=\"unseen\">Steps over time</caption>\n");
+    markup.raw("<div class=\"box\">\n<table class=\"steps\" role=\"table\" aria-label=\"Steps over time\" style=\"--tick:");
+    markup.percent(axis.share(axis.distance)).raw("\">\n");
     head(markup, axis);
     let (before, after) = around(view, axis);
     phases(markup, axis, &before);
@@ -100,7 +98,24 @@ pub(super) fn waterfall(markup: &mut Markup, member: usize, view: &View<'_>) {
         markup.raw("</tbody>\n");
     }
     phases(markup, axis, &after);
-    markup.raw("</table>\n</div>\n");
+    markup.raw("</table>\n");
+    legend(markup, view);
+    markup.raw("</div>\n");
+}
+
+/// What the bars mean, as far as there are such.
+fn legend(markup: &mut Markup, view: &View<'_>) {
+    let meanings = [
+        (StepStatus::Cached, "cached; a long one is the fetching of its layers"),
+        (StepStatus::Run, "run"),
+        (StepStatus::Failed, "failed"),
+    ];
+    markup.raw("<ul class=\"keys\">");
+    for (status, meaning) in meanings.into_iter().filter(|(status, _)| view.count(*status) > 0) {
+        markup.raw("<li><span aria-hidden=\"true\" class=\"bar ").raw(class(status)).raw("\"></span>");
+        markup.raw(meaning).raw("</li>");
+    }
+    markup.raw("<li><span aria-hidden=\"true\" class=\"bar around\"></span>not a step</li></ul>\n");
 }
 
 fn head(markup: &mut Markup, axis: Axis) {
