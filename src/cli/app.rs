@@ -24,6 +24,7 @@ pub struct App {
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
+  1    `lint --error` has something to say
   2    the command line makes no sense
   65   the Dockerfile has an error, or the target is not in it
   66   a file or folder that was named is not there
@@ -104,6 +105,12 @@ pub enum Command {
     /// Reads `.gitlab-ci.yml`, `.github/workflows` and `.circleci/config.yml` of the checkout. Nothing is pushed and no
     /// cache is written; the image is loaded into the engine. Exits with 78 when a build uses what only CI knows, else with the first failure of a build.
     Repro(ReproArgs),
+    /// Give advice on a Dockerfile: what makes its cache miss more often than it must, and what that costs
+    ///
+    /// Takes the flags of `build`, and looks at the stages that the target reaches and the files that they take. No engine
+    /// is asked. `# layerlift: ignore RULE` in a comment right above an instruction waives a rule for it.
+    #[command(after_help = LINT_EXAMPLES)]
+    Lint(LintArgs),
     /// Make a page of a build that is over, from its record: the steps over time, what hit, what ran and why
     ///
     /// The page is one file that needs no network. `layerlift build --html FILE` writes it right after the build.
@@ -150,6 +157,19 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
   layerlift explain --against main --build-arg VERSION=2 -t registry.example.com/group/app .
   layerlift explain mr-12 --cache-repo registry.example.com/group/app/cache
   layerlift explain registry.example.com/group/app:1 --format json";
+
+const LINT_EXAMPLES: &str = "Examples:
+  layerlift lint
+  layerlift lint -f docker/Dockerfile --target prod --record record.json .
+  layerlift lint --error --format json .
+Rules:
+  copy-before-install  sources are copied before an installation that needs none of them but a manifest
+  volatile-argument    an ARG of every build (GIT_SHA, CI_COMMIT_...) stands above steps that do not use it
+  needless-files       a step takes .git, node_modules, logs or large files of the build context along
+  update-alone         `apt-get update` is a step of its own
+  unverified-download  an ADD fetches something without a checksum or a commit: the image is never reused
+  moving-frontend      `# syntax=` names no version
+  unknown              something that layerlift does not know: the image is never reused";
 
 const REPORT_EXAMPLES: &str = "Examples:
   layerlift report record.json --html report.html
@@ -428,6 +448,25 @@ pub struct DoctorArgs {
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+#[command(mut_arg("context", |context| context.required(false).default_value(".")))]
+pub struct LintArgs {
+    /// Form of the advice
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Settings of layerlift")]
+    pub format: Format,
+    /// Exit with 1 where there is something to say
+    #[arg(long, help_heading = "Settings of layerlift")]
+    pub error: bool,
+    /// The record of an earlier build, which tells how long steps take
+    #[arg(long, value_name = "FILE", help_heading = "Settings of layerlift")]
+    pub record: Option<PathBuf>,
+    /// The `docker build` line.
+    #[command(flatten)]
+    pub engine: EngineFlags,
 }
 
 /// Arguments of `report`.

@@ -17,6 +17,8 @@ use crate::workflow::source;
 pub struct ExitCode(pub u8);
 
 impl ExitCode {
+    /// `lint --error` has something to say.
+    pub const ADVICE: ExitCode = ExitCode(1);
     /// The command line makes no sense.
     pub const USAGE: ExitCode = ExitCode(2);
     /// The Dockerfile has an error, or the target is not in it.

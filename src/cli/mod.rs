@@ -17,6 +17,7 @@ mod failure;
 mod group;
 mod init;
 mod install;
+mod lint;
 mod plan;
 mod plugin;
 mod report;
@@ -112,6 +113,7 @@ fn carry_out(app: App, environment: Environment, printer: Printer) -> Result<u8,
             Command::Doctor(arguments) => world.unless_interrupted(doctor::run(arguments, &world)).await,
             Command::Explain(arguments) => world.unless_interrupted(explain::run(arguments, &world)).await,
             Command::Init(arguments) => world.unless_interrupted(init::run(arguments, &world)).await,
+            Command::Lint(arguments) => world.unless_interrupted(lint::run(arguments, &world)).await,
             Command::Report(arguments) => world.unless_interrupted(report::run(arguments, &world)).await,
             Command::Repro(arguments) => repro::run(arguments, &world).await,
             // Answered above.

@@ -27,6 +27,7 @@ pub mod install;
 mod json_text;
 pub mod keep;
 pub mod last_build;
+pub mod lint;
 pub mod lookup;
 pub mod named;
 pub mod prepare;

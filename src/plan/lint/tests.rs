@@ -222,11 +222,13 @@ fn what_no_image_needs() {
         assert_eq!(rules(text, &small), expected, "{name}");
     }
     let built =
-        [("Cargo.toml", 10), ("target/debug/x", 900_000), ("venv/pyvenv.cfg", 1), ("venv/x", 900_000)];
+        [("Cargo.toml", 10), ("target/debug/x", 900_000), ("venv/pyvenv.cfg", 1), ("venv/x", 700_000)];
     assert_eq!(
         told("FROM a\nCOPY . .\nRUN cargo build\n", &built, &[]),
-        ["2 needless-files: `COPY . .` takes `target` (900.0 kB, 1 file), `venv` (900.0 kB, 2 files) -> add to .dockerignore: target venv"
-            .replace("(900.0 kB, 1 file)", "(900.0 kB)")]
+        [
+            "2 needless-files: `COPY . .` takes `target` (900.0 kB), `venv` (700.0 kB, 2 files) -> add to .dockerignore: \
+          target venv"
+        ]
     );
 }
 
