@@ -69,6 +69,7 @@ trap 'rm -rf "$secrets_folder"' EXIT
 
 report=${INPUT_REPORT:-${RUNNER_TEMP:-/tmp}/layerlift-report-$$.json}
 arguments+=(--report "$report")
+value --html INPUT_HTML
 value --cache-repo INPUT_CACHE_REPO
 value --strategy INPUT_STRATEGY
 value --scope INPUT_SCOPE

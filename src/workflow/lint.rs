@@ -5,19 +5,18 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::context::ignore::Ignore;
 use crate::context::select;
 use crate::context::walk::{self, Kind};
 use crate::dockerfile::{Dockerfile, Graph};
 use crate::model::inputs::Selector;
 use crate::model::record::Record;
 use crate::model::request::{Context, Request};
-use crate::plan::digest::{self, Asked};
 use crate::plan::lint::{self, Advice, Files, Subject};
+use crate::plan::wanted::{self, Asked};
 use crate::workflow::error::Error;
-use crate::workflow::facts;
 use crate::workflow::source::{self, Source, Text};
 use crate::workflow::world::World;
+use crate::workflow::{contexts, facts, graph};
 
 /// What came of it.
 #[derive(Debug)]
@@ -49,13 +48,13 @@ pub fn lint(world: &World, request: &Request, record: Option<&Record>) -> Result
     let platform = asked_for.unwrap_or_else(|| machine.clone());
     let platforms = std::slice::from_ref(&platform);
     let mut findings = Findings {
-        name: source.name.clone(),
+        name: source.name.trim_start_matches("./").to_owned(),
         text,
         advice: Vec::new(),
         unseen: None,
         measured: record.map(|record| record.created),
     };
-    let graph = match facts::graph(request, &source, platforms, &machine, &world.environment)? {
+    let graph = match graph::graph(request, &source, platforms, &machine, &world.environment)? {
         Ok((graph, _)) => graph,
         Err(reason) => {
             findings.unseen = Some(format!("what the Dockerfile means is not known here: {reason}"));
@@ -64,7 +63,7 @@ pub fn lint(world: &World, request: &Request, record: Option<&Record>) -> Result
     };
     let Ok(dockerfile) = Dockerfile::parse(bytes) else { return Ok(findings) };
     let contexts = BTreeMap::new();
-    let wanted = digest::wanted(Asked { graph: &graph, platform: &platform, contexts: &contexts });
+    let wanted = wanted::wanted(Asked { graph: &graph, platform: &platform, contexts: &contexts });
     let files = files(request, &source, &world.folder, &wanted.files);
     findings.unseen =
         files.as_ref().err().map(|reason| format!("the build context was not looked at: {reason}"));
@@ -103,7 +102,7 @@ fn files(
     };
     let folder = working.join(folder);
     let root = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
-    let ignore = rules(&source.name, &root, working)?;
+    let ignore = contexts::ignore_rules(Some(&source.name), &root, working)?;
     let entries = walk::walk(&root, &ignore, &[]).map_err(|error| error.to_string())?;
     let mut files = Files::default();
     for selector in wanted.iter().filter(|selector| selector.context.is_none()) {
@@ -120,14 +119,4 @@ fn files(
         })
         .collect();
     Ok(files)
-}
-
-/// TEMPORARY until contexts::ignore_rules.
-fn rules(dockerfile: &str, root: &Path, working: &Path) -> Result<Ignore, String> {
-    let own = working.join(format!("{dockerfile}.dockerignore"));
-    let file = if own.exists() { own } else { root.join(".dockerignore") };
-    match std::fs::read(file) {
-        Ok(bytes) => Ignore::read(&bytes).map_err(|error| error.to_string()),
-        Err(_) => Ok(Ignore::nothing()),
-    }
 }

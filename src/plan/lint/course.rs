@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::dockerfile::{Base, Copy, Instruction, Kind, Operation, Run, StageNode, Step};
 use crate::model::outcome::{StageOutcome, StepStatus};
-use crate::plan::digest;
 use crate::plan::lint::Subject;
+use crate::plan::wanted;
 
 /// More stages than a chain of bases has.
 const LONGEST_CHAIN: usize = 200;
@@ -55,7 +55,7 @@ impl<'a> Act<'a> {
     /// The places of the context's entries that it takes, with the source that takes them; `None` where nobody looked.
     pub(super) fn takes<'b>(&self, subject: Subject<'b>) -> Option<Vec<(String, &'b [usize])>> {
         let files = subject.files?;
-        let sources = digest::taken(&self.step?.operation).into_iter().filter(|(from, _)| from.is_none());
+        let sources = wanted::taken(&self.step?.operation).into_iter().filter(|(from, _)| from.is_none());
         let found = sources.map(|(_, selector)| {
             let places = files.selected.get(&selector).map(Vec::as_slice).unwrap_or_default();
             (selector.source, places)

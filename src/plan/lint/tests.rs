@@ -4,7 +4,7 @@ use super::*;
 use crate::dockerfile::{Inputs, graph};
 use crate::model::outcome::{StepOutcome, StepStatus};
 use crate::model::platform::Platform;
-use crate::plan::digest::{Asked, wanted};
+use crate::plan::wanted::{Asked, wanted};
 
 const NODE: [(&str, u64); 5] = [
     ("package.json", 400),
