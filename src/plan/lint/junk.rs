@@ -97,7 +97,7 @@ fn told(
         return None;
     }
     let mut found: Vec<(String, Found)> = found.into_iter().collect();
-    found.sort_by(|one, other| other.1.size.cmp(&one.1.size));
+    found.sort_by_key(|(_, it)| std::cmp::Reverse(it.size));
     let more = found.len().saturating_sub(MOST_NAMED);
     let mut names: Vec<String> = found
         .iter()

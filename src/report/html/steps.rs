@@ -46,10 +46,9 @@ impl Axis {
 
     /// The marks, with their places as shares of the whole.
     fn marks(self) -> impl Iterator<Item = (f64, String)> {
-        (0..=MOST_MARKS as u32).map(move |number| f64::from(number) * self.distance).filter_map(move |at| {
-            // One at the very end would have no room.
-            (at < self.whole * 0.95).then(|| (at / self.whole, label(at)))
-        })
+        // One at the very end would have no room.
+        let all = (0..=MOST_MARKS as u32).map(move |number| f64::from(number) * self.distance);
+        all.filter(move |at| *at < self.whole * 0.95).map(move |at| (at / self.whole, label(at)))
     }
 
     fn share(self, seconds: f64) -> f64 {
@@ -64,9 +63,9 @@ fn label(seconds: f64) -> String {
         _ if seconds == 0.0 => "0".to_owned(),
         _ if seconds < 1.0 || seconds.fract() != 0.0 => format!("{seconds:.1}s"),
         0..60 => format!("{whole}s"),
-        60..3600 if whole % 60 == 0 => format!("{}m", whole / 60),
+        60..3600 if whole.is_multiple_of(60) => format!("{}m", whole / 60),
         60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
-        _ if whole % 3600 == 0 => format!("{}h", whole / 3600),
+        _ if whole.is_multiple_of(3600) => format!("{}h", whole / 3600),
         _ => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
     }
 }
