@@ -67,7 +67,8 @@ fn a_single_stage_is_cached_and_a_fork_writes_nothing() {
     // A group's setting for all jobs, from the time before the containerd store.
     let file =
         read("examples/gitlab/single-stage/.gitlab-ci.yml") + "variables:\n  DOCKER_DRIVER: overlay2\n";
-    let _ = is_cached(&gitlab, &file, ":latest").said("Login Succeeded");
+    let warm = is_cached(&gitlab, &file, ":latest").said("Login Succeeded");
+    assert!(warm.page.contains("<h1>All "), "{}", warm.page);
     assert_eq!(names(&gitlab), ["group/project/cache:branch-main", "group/project:latest"]);
 
     // A member starts the pipeline of a fork's merge request: our registry and our login, somebody else's code.

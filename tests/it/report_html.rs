@@ -83,7 +83,7 @@ fn a_record_becomes_a_page() {
     assert!(!page.contains("<img") && !page.contains("href=\"javascript"), "{page}");
     assert!(page.contains("scope <b>&lt;img src=x"), "{page}");
     let printed = run(&["report", "record.json", "--html", "-"]).ok();
-    assert_eq!(printed.text(), page);
+    assert_eq!(printed.text().trim(), page.trim());
 
     let unnamed = run(&["report", "record.json"]);
     assert_eq!(unnamed.code, 2, "{}", unnamed.all());

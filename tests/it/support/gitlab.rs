@@ -102,6 +102,8 @@ pub struct Pipeline {
     pub finished: Finished,
     /// The variables that the job `build` left for later jobs.
     pub dotenv: String,
+    /// The page that the job `build` kept.
+    pub page: String,
 }
 
 impl Pipeline {
@@ -203,9 +205,9 @@ impl GitLab {
         let finished = run(&mut command);
         let _ = run(self.runner.command("docker").args(["volume", "rm", &certificates])).ok();
         assert!(!finished.all().contains(PASSWORD), "{}", finished.all());
-        let dotenv = ".gitlab-ci-local/artifacts/build/.gitlab-ci-reports/dotenv/layerlift.env";
-        let dotenv = std::fs::read_to_string(self.project.folder().join(dotenv)).unwrap_or_default();
-        Pipeline { finished, dotenv }
+        let artifacts = self.project.folder().join(".gitlab-ci-local/artifacts/build");
+        let read = |name: &str| std::fs::read_to_string(artifacts.join(name)).unwrap_or_default();
+        Pipeline { finished, dotenv: read(".gitlab-ci-reports/dotenv/layerlift.env"), page: read("layerlift.html") }
     }
 
     /// The runner keeps what it has fetched. There, every `include: remote` of the release is put before it asks.
