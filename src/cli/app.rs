@@ -160,7 +160,7 @@ const EXPLAIN_EXAMPLES: &str = "Examples:
 
 const LINT_EXAMPLES: &str = "Examples:
   layerlift lint
-  layerlift lint -f docker/Dockerfile --target prod --record record.json .
+  layerlift lint -f docker/Dockerfile --target prod --record main .
   layerlift lint --error --format json .
 Rules:
   copy-before-install  sources are copied before an installation that needs none of them but a manifest
@@ -172,8 +172,10 @@ Rules:
   unknown              something that layerlift does not know: the image is never reused";
 
 const REPORT_EXAMPLES: &str = "Examples:
-  layerlift report record.json --html report.html
-  layerlift build --html report.html -t app .";
+  layerlift report --html report.html
+  layerlift report main --html main.html
+  layerlift report registry.example.com/group/app:1 --html -
+  layerlift explain mr-12 --format json | layerlift report - --html report.html";
 
 const INIT_EXAMPLES: &str = "Examples:
   layerlift init gitlab
@@ -461,9 +463,13 @@ pub struct LintArgs {
     /// Exit with 1 where there is something to say
     #[arg(long, help_heading = "Settings of layerlift")]
     pub error: bool,
-    /// The record of an earlier build, which tells how long steps take
-    #[arg(long, value_name = "FILE", help_heading = "Settings of layerlift")]
-    pub record: Option<PathBuf>,
+    /// The record of an earlier build, which tells how long steps take: a file, or what `explain` takes
+    /// [default: the last build here]
+    #[arg(long, value_name = "RECORD", help_heading = "Settings of layerlift")]
+    pub record: Option<String>,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// The `docker build` line.
     #[command(flatten)]
     pub engine: EngineFlags,
@@ -472,7 +478,7 @@ pub struct LintArgs {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A record's file, `-` for standard input
+    /// A branch or scope, a cache ref, an image that was pushed, a record's file, or `-` [default: the last build here]
     #[arg(value_name = "RECORD")]
     pub record: Option<String>,
     /// Settings. `--html` names the page.

@@ -29,14 +29,14 @@ const VERSION: u32 = 1;
 /// Runs it.
 pub async fn run(arguments: LintArgs, world: &World) -> Result<u8, Failure> {
     let request = arguments.engine.into_request();
-    let record = match &arguments.record {
-        Some(path) => Some(
-            record_file::read(&world.folder.join(path), std::io::empty())
-                .map_err(|error| Failure::from_error(ExitCode::NO_INPUT, &error))?,
-        ),
-        None => None,
+    let settings = arguments.settings.resolve(&world.environment, &world.folder)?;
+    let record = match record_file::find(world, &settings, arguments.record.as_deref()).await {
+        Ok(record) => Some(record),
+        // Nobody named one; without it, nobody knows how long steps take.
+        Err(_) if arguments.record.is_none() => None,
+        Err(error) => return Err(error.into()),
     };
-    let findings = lint::lint(world, &request, record.as_ref())?;
+    let findings = lint::lint(world, &request, record.as_deref())?;
     match arguments.format {
         Format::Text => {
             world.printer.data(&text(&findings));

@@ -16,12 +16,7 @@ pub async fn run(arguments: ReportArgs, world: &World) -> Result<u8, Failure> {
         return Err(Failure::new(ExitCode::USAGE, "no file is named for the page")
             .with_hint("name one with --html, or `--html -` for standard output"));
     };
-    let Some(record) = &arguments.record else {
-        return Err(Failure::new(ExitCode::USAGE, "no record is named"));
-    };
-    let path = world.folder.join(record);
-    let path = if record == "-" { Path::new("-") } else { path.as_path() };
-    let record = record_file::read(path, std::io::stdin().lock()).map_err(failure)?;
+    let record = record_file::find(world, &settings, arguments.record.as_deref()).await?;
     let html = html::of_record(&record);
     if page == Path::new("-") {
         world.printer.data(&html);
@@ -32,6 +27,12 @@ pub async fn run(arguments: ReportArgs, world: &World) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn failure(error: record_file::Error) -> Failure {
-    Failure::from_error(ExitCode::NO_INPUT, &error)
+impl From<record_file::Error> for Failure {
+    fn from(error: record_file::Error) -> Self {
+        match error {
+            record_file::Error::Unknown(error) => error.into(),
+            other => Failure::from_error(ExitCode::NO_INPUT, &other)
+                .with_hint("`layerlift explain --format json` prints records"),
+        }
+    }
 }

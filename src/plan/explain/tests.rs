@@ -95,6 +95,7 @@ fn went(inputs: &Inputs, status: impl Fn(&str, usize) -> StepStatus) -> Vec<Stag
             .iter()
             .filter(|step| !is_base(step))
             .map(|step| StepOutcome {
+                started: None,
                 number: step.number as u32,
                 of: stage.steps.len() as u32,
                 instruction: step.instruction.clone(),
@@ -122,10 +123,12 @@ fn recorded(scope: &str, inputs: Inputs) -> Recorded {
         commit: None,
         pipeline_url: None,
         status: BuildStatus::Succeeded,
+        candidates: Vec::new(),
         cache_from: Vec::new(),
         cache_to: None,
         tags: Vec::new(),
         digest: None,
+        traffic: crate::model::outcome::Traffic::default(),
         duration: 1.0,
         preparation: 0.1,
         cache_export: 0.0,

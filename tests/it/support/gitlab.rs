@@ -207,7 +207,11 @@ impl GitLab {
         assert!(!finished.all().contains(PASSWORD), "{}", finished.all());
         let artifacts = self.project.folder().join(".gitlab-ci-local/artifacts/build");
         let read = |name: &str| std::fs::read_to_string(artifacts.join(name)).unwrap_or_default();
-        Pipeline { finished, dotenv: read(".gitlab-ci-reports/dotenv/layerlift.env"), page: read("layerlift.html") }
+        Pipeline {
+            finished,
+            dotenv: read(".gitlab-ci-reports/dotenv/layerlift.env"),
+            page: read("layerlift.html"),
+        }
     }
 
     /// The runner keeps what it has fetched. There, every `include: remote` of the release is put before it asks.
