@@ -266,6 +266,7 @@ pub(super) async fn carry_out_prepared(
                     client: &prepared.client,
                     docker: &docker,
                     steps: &built.steps,
+                    stages: &outcome.stages,
                     digest: outcome.digest.as_deref(),
                     begun: began,
                 };

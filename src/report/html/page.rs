@@ -237,7 +237,7 @@ fn facts(markup: &mut Markup, view: &View<'_>) {
     if let Some(digest) = view.digest {
         fact(markup, "digest", digest, true);
     }
-    if let Some(reused) = view.reused {
+    if let Some(reused) = &view.reused {
         fact(markup, "answered by", reused, true);
     }
     if let Some(inputs) = view.inputs {

@@ -8,6 +8,7 @@ use crate::model::outcome::{
     BuildStatus, CandidateOutcome, Outcome, StageOutcome, StepStatus, Traffic, Written,
 };
 use crate::model::record::{Explanation, Record};
+use crate::report::text;
 
 /// One build.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) struct View<'a> {
     pub(super) tags: &'a [String],
     pub(super) digest: Option<&'a str>,
     pub(super) inputs: Option<&'a str>,
-    pub(super) reused: Option<&'a str>,
+    pub(super) reused: Option<String>,
     pub(super) stages: &'a [StageOutcome],
     pub(super) explanation: Option<&'a Explanation>,
     pub(super) traffic: Traffic,
@@ -42,8 +43,14 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// A build that ended at `now`.
     pub(super) fn of_outcome(outcome: &'a Outcome, now: Timestamp) -> Self {
-        let engine = &outcome.engine;
-        let version = engine.server.or(engine.client).map(String::from);
+        let engine = outcome.engine.as_ref().map(|engine| {
+            let version = engine.server.or(engine.client).map(String::from);
+            engine_line(
+                version.as_deref().unwrap_or_default(),
+                engine.buildkit.map(String::from).as_deref(),
+                &engine.builder,
+            )
+        });
         let length = jiff::SignedDuration::try_from(outcome.duration).unwrap_or_default();
         View {
             name: None,
@@ -52,11 +59,7 @@ impl<'a> View<'a> {
             scope: outcome.scope.as_deref(),
             commit: outcome.pipeline.commit.as_deref(),
             pipeline_url: outcome.pipeline.url.as_deref(),
-            engine: engine_line(
-                version.as_deref().unwrap_or_default(),
-                engine.buildkit.map(String::from).as_deref(),
-                &engine.builder,
-            ),
+            engine: engine.unwrap_or_else(|| "none was asked".to_owned()),
             strategy: &outcome.strategy,
             cache_from: &outcome.cache_from,
             cache_to: outcome.cache_to.as_deref(),
@@ -64,7 +67,7 @@ impl<'a> View<'a> {
             tags: &outcome.tags,
             digest: outcome.digest.as_deref(),
             inputs: outcome.inputs.as_deref(),
-            reused: outcome.reused.as_deref(),
+            reused: outcome.reused.as_ref().map(text::answer_whole),
             stages: &outcome.stages,
             explanation: outcome.explanation.as_ref(),
             traffic: outcome.traffic,

@@ -14,7 +14,7 @@ use crate::engine::docker::Docker;
 use crate::engine::progress::Steps;
 use crate::model::engine::{Driver, Frontend};
 use crate::model::inputs::{File, Inputs, PartKind};
-use crate::model::outcome::Written;
+use crate::model::outcome::{StageOutcome, Written};
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::Request;
 use crate::model::reuse::Note;
@@ -50,6 +50,8 @@ pub struct Built<'a> {
     pub docker: &'a Docker,
     /// What it did.
     pub steps: &'a Steps,
+    /// The same, stage by stage.
+    pub stages: &'a [StageOutcome],
     /// The digest of what it pushed.
     pub digest: Option<&'a str>,
     /// When it began.
@@ -71,6 +73,9 @@ pub enum NotKept {
 pub async fn store(world: &World, place: &Place, built: Built<'_>) -> Result<Option<Written>, NotKept> {
     let doubt = |text: &str| NotKept::Doubt(text.to_owned());
     let before = built.facts.inputs.as_ref().map_err(|reason| doubt(reason))?;
+    if let Some(trigger) = unforeseen(before, built.stages) {
+        return Err(doubt(&format!("a base image has a trigger that layerlift does not see: {trigger}")));
+    }
     let digest: Digest = built
         .digest
         .and_then(|text| text.parse().ok())
@@ -113,6 +118,18 @@ pub async fn store(world: &World, place: &Place, built: Built<'_>) -> Result<Opt
         reference: place.image.to_string(),
         digest: Some(digest.to_string()),
     }))
+}
+
+/// An `ONBUILD` step that the engine did and the inputs do not have: what it takes is not in the digest.
+fn unforeseen<'a>(inputs: &Inputs, stages: &'a [StageOutcome]) -> Option<&'a str> {
+    let is_trigger = |text: &str| text.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("ONBUILD "));
+    stages.iter().find_map(|done| {
+        let foreseen = inputs.stages.iter().filter(|stage| stage.name.eq_ignore_ascii_case(&done.name));
+        let foreseen =
+            foreseen.flat_map(|stage| &stage.steps).filter(|step| is_trigger(&step.instruction)).count();
+        let mut triggers = done.steps.iter().filter(|step| is_trigger(&step.instruction));
+        triggers.nth(foreseen).map(|step| step.instruction.as_str())
+    })
 }
 
 async fn put_note(client: &Client, place: &Place, note: &Note) -> Result<(), Error> {
@@ -192,7 +209,8 @@ async fn meant(built: Built<'_>, bases: &BTreeMap<&str, &str>) -> Result<(), Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::FileKind;
+    use crate::model::inputs::{FileKind, StageInputs, StepInputs};
+    use crate::model::outcome::{StepOutcome, StepStatus};
 
     #[test]
     fn the_file_that_changed_is_named() {
@@ -209,5 +227,47 @@ mod tests {
         assert_eq!(changed(&before, &before), None);
         assert_eq!(changed(&before, &[file("a", "1"), file("b", "2")]), Some("b"));
         assert_eq!(changed(&before, &[file("a", "1"), file("b", "1"), file("c", "1")]), Some("c"));
+    }
+
+    #[test]
+    fn a_trigger_of_a_base_image_is_seen_by_what_the_engine_did() {
+        let step = |instruction: &str| StepOutcome {
+            number: 1,
+            of: 1,
+            instruction: instruction.to_owned(),
+            platform: None,
+            status: StepStatus::Run,
+            started: None,
+            duration: Duration::ZERO,
+        };
+        let done = |texts: &[&str]| {
+            [StageOutcome { name: "app".to_owned(), steps: texts.iter().map(|text| step(text)).collect() }]
+        };
+        let inputs = |texts: &[&str]| Inputs {
+            digest: Digest::of(b""),
+            unknown: Vec::new(),
+            stages: vec![StageInputs {
+                name: "app".to_owned(),
+                steps: texts
+                    .iter()
+                    .map(|text| StepInputs {
+                        number: 1,
+                        line: 1,
+                        instruction: (*text).to_owned(),
+                        digest: Digest::of(b""),
+                        parts: Vec::new(),
+                        files: Vec::new(),
+                    })
+                    .collect(),
+            }],
+            image: Vec::new(),
+            files: Vec::new(),
+        };
+        assert_eq!(unforeseen(&inputs(&["RUN x"]), &done(&["RUN x"])), None);
+        assert_eq!(unforeseen(&inputs(&["ONBUILD RUN x"]), &done(&["ONBUILD RUN x"])), None);
+        assert_eq!(
+            unforeseen(&inputs(&["RUN x"]), &done(&["ONBUILD COPY . /", "RUN x"])),
+            Some("ONBUILD COPY . /")
+        );
     }
 }
