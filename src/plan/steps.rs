@@ -237,7 +237,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         ));
     }
     let reading = match strategy {
-        _ if request.is_question() => Reading::Question,
+        _ if request.is_question() || facts.engine.frontend == Frontend::Classic => Reading::Unknown,
         _ if request.is_on("no-cache") => Reading::Nothing,
         Strategy::Off | Strategy::Local => Reading::Elsewhere,
         _ if !reads => Reading::Elsewhere,

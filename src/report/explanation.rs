@@ -3,8 +3,10 @@
 //! Records come from a registry and instructions from a Dockerfile: every text of theirs goes through `line`, and none
 //! begins a line.
 
+use std::collections::BTreeSet;
+
 use crate::base::units::plural;
-use crate::model::outcome::{StageOutcome, StepStatus};
+use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
 use crate::model::record::{Against, Cause, Explanation, Miss};
 use crate::report::line::{clean, fit};
 
@@ -101,8 +103,12 @@ pub fn cause(cause: &Cause) -> String {
 /// How the prediction fared: `3 of 6 steps were to run, and did`. `None` where there was none, or nothing was built.
 pub fn fared(explanation: &Explanation, stages: &[StageOutcome]) -> Option<String> {
     let (run, of) = explanation.predicted?;
-    let count = |status| stages.iter().map(|stage| stage.count(status)).sum::<usize>();
-    let ran = count(StepStatus::Run) + count(StepStatus::Failed);
+    // Built for several platforms, a step is told for each, and was foretold once.
+    let has_run = |step: &&StepOutcome| matches!(step.status, StepStatus::Run | StepStatus::Failed);
+    let numbers = |stage: &StageOutcome| -> BTreeSet<u32> {
+        stage.steps.iter().filter(has_run).map(|step| step.number).collect()
+    };
+    let ran: usize = stages.iter().map(|stage| numbers(stage).len()).sum();
     if stages.is_empty() {
         return None;
     }

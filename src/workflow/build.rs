@@ -296,9 +296,8 @@ fn is_told(request: &Request) -> bool {
 
 /// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
 pub(super) fn remember(world: &World, facts: &Facts, outcome: &Outcome) {
-    if !outcome.stages.is_empty()
-        && let Some(last) = LastBuilds::of(&world.environment, &world.folder)
-    {
+    let has_built = !outcome.stages.is_empty() || outcome.reused.is_some();
+    if has_built && let Some(last) = LastBuilds::of(&world.environment, &world.folder) {
         let _ = last.write(facts.keys.image(), &records::of(facts, outcome));
     }
 }
@@ -344,7 +343,7 @@ pub(super) async fn finish(
     outcome.stages = built.steps.stages(&labels(&prepared.facts));
     outcome.traffic = built.steps.traffic();
     outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
-    if prepared.plan.reading != Reading::Question {
+    if prepared.plan.reading != Reading::Unknown {
         outcome.explanation = Some(conclusion(prepared, outcome));
     }
     if built.code != 0 {

@@ -4,6 +4,7 @@
 //! way without it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -15,21 +16,28 @@ use crate::model::outcome::{BuildStatus, Outcome, StepStatus};
 use crate::model::record::{Record, RecordedEngine, VERSION};
 use crate::model::reference::{Digest, Reference};
 use crate::plan::chain::Finding;
-use crate::plan::explain::Recorded;
+use crate::plan::explain::{Reading, Recorded};
 use crate::plan::keys;
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::registry::{Client, Content, Error};
 use crate::workflow::lookup::Named;
 
+/// The longest time that records are waited for: no build waits long for words.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Fetches the records that lie beside cache refs, all at once and in their order: a manifest and a blob for each.
 pub async fn beside(client: &Client, named: &[Named]) -> Vec<Recorded> {
-    let asked = named.iter().map(|Named { reference, scope }| async move {
-        let tag = keys::record_tag(reference.tag()?);
-        let place = reference.repository().with_tag(&tag).ok()?;
-        let record = read(client, &place).await.ok()?.ok()?;
-        Some(Recorded { reference: place.to_string(), scope: Some(scope.clone()), record: Arc::new(record) })
-    });
+    let asked = named
+        .iter()
+        .map(|named| async move { tokio::time::timeout(PATIENCE, one(client, named)).await.ok().flatten() });
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+async fn one(client: &Client, Named { reference, scope }: &Named) -> Option<Recorded> {
+    let tag = keys::record_tag(reference.tag()?);
+    let place = reference.repository().with_tag(&tag).ok()?;
+    let record = read(client, &place).await.ok()?.ok()?;
+    Some(Recorded { reference: place.to_string(), scope: Some(scope.clone()), record: Arc::new(record) })
 }
 
 /// Reads a record. The inner error is one that cannot be used.
@@ -68,8 +76,8 @@ pub async fn write(client: &Client, place: &Reference, record: &Record) -> Resul
 /// succeeded: BuildKit exports nothing of one that failed. One that would say the same as the record that is there, of a
 /// build in which no step ran, is not written, so that the times in that one stay.
 pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Reference> {
-    let keeps = matches!(plan.keep, Keep::Export(_) | Keep::Inline { .. } | Keep::Classic(_));
-    if !keeps || outcome.status != BuildStatus::Succeeded {
+    let keeps = matches!(plan.keep, Keep::Export(_) | Keep::Inline { .. });
+    if !keeps || plan.reading == Reading::Unknown || outcome.status != BuildStatus::Succeeded {
         return None;
     }
     let is_unreachable = |finding: &Finding| matches!(finding, Finding::Unreachable(_));

@@ -29,8 +29,8 @@ fn plan(scene: &Scene, arguments: &[&str]) -> String {
     let text = text.replace(&scene.registry.reference(&scene.repository), "registry/project");
     let text = text.replace(scene.project.folder().to_str().unwrap(), "<project>");
     // Where the tests have their base images from.
-    let text: String =
-        text.split_inclusive('\n').filter(|line| !line.contains("LAYERLIFT_REGISTRY_MIRROR")).collect();
+    let is_mirror = |line: &&str| line.starts_with("  setting") && line.contains("LAYERLIFT_REGISTRY_MIRROR");
+    let text: String = text.split_inclusive('\n').filter(|line| !is_mirror(line)).collect();
     // The modes of the test's own files are those of whoever runs it.
     let start = text.find("a CI job; ").unwrap() + "a CI job; ".len();
     let end = start + text[start..].find(')').unwrap();
@@ -72,6 +72,10 @@ fn of_a_new_engine() {
       output      --push became --output type=image,push=true,store=false,unpack=false
                   (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
 
+    prediction
+      all 12 steps will run
+      no cache ref existed for branch main
+
     commands
       # build
       docker buildx build --tag registry/project/app:1 --output 'type=image,push=true,store=false,unpack=false' --cache-to 'type=registry,ref=registry/project/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true' --progress rawjson .
@@ -108,6 +112,18 @@ fn of_a_new_engine() {
                   (the project's own code)
       read        registry/project/cache:branch-main
                   (the only usable cache ref)
+
+    prediction
+      11 of 12 steps will run, compared with branch-main at 1ecfd275
+        tools 2, line 3  RUN mkdir /tools && cat /proc/sys/kernel/random/uuid > /tools/stamp
+          because `--network` is not set, it was `host`
+        dependencies 1, line 6  COPY dependencies.txt /dependencies/
+          because stage `tools` changed
+        build 1, line 10  WORKDIR /build
+          because stage `tools` changed
+        final 3, line 17  COPY --from=tools /tools/stamp tools.stamp
+          because stage `tools` changed
+      no cache ref existed for merge request 12; main's was read
 
     commands
       # build
@@ -146,6 +162,17 @@ fn of_a_new_engine() {
                   (2 cache refs merged into one: BuildKit would race between them)
       output      --push became --output type=image,push=true,store=false,unpack=false
                   (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
+
+    prediction
+      11 of 12 steps will run, compared with mr-12 at 1ecfd275
+        tools 2, line 3  RUN mkdir /tools && cat /proc/sys/kernel/random/uuid > /tools/stamp
+          because `--network` is not set, it was `host`
+        dependencies 1, line 6  COPY dependencies.txt /dependencies/
+          because stage `tools` changed
+        build 1, line 10  WORKDIR /build
+          because stage `tools` changed
+        final 3, line 17  COPY --from=tools /tools/stamp tools.stamp
+          because stage `tools` changed
 
     commands
       # merge the chain
@@ -189,6 +216,10 @@ fn of_a_new_engine() {
       output      --push became --output type=image,push=true,store=false,unpack=false
                   (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
 
+    prediction
+      all 12 steps will run
+      --no-cache was given: every step runs
+
     commands
       # build
       docker buildx build --tag registry/project/app:1 --no-cache --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
@@ -229,6 +260,10 @@ fn of_an_old_engine() {
                   (no cache ref of the chain can be used)
       output      --push became `docker push` after the build
                   (the `docker build` of this engine cannot push)
+
+    prediction
+      all 2 steps will run
+      no cache ref existed for branch main
 
     commands
       # build
@@ -324,7 +359,7 @@ fn the_keys_of_the_json_form() {
     let shape: String =
         shape.into_iter().map(|(name, keys)| format!("{name}: {}\n", keys.unwrap_or_default())).collect();
     insta::assert_snapshot!(shape, @"
-    plan: cache_from commands decisions facts scope strategy version warnings
+    plan: cache_from commands decisions facts prediction scope strategy version warnings
     facts: candidates engine pipeline platforms settings
     pipeline: commit default_branch image_repository project_folder provider trigger trust url
     engine: builder buildkit buildx client driver frontend platform remote server store
@@ -344,6 +379,7 @@ fn the_keys_of_the_json_form() {
 fn says_what_it_cannot_see() {
     let mut scene = scene(Kind::Docker28Containerd);
     scene.test.set_job(Vec::new());
+    scene.test.set("LAYERLIFT_REGISTRY_MIRROR", "");
     let archive = scene.test.path("context.tar.xz");
     std::fs::write(&archive, b"\xfd7zXZ\0...").unwrap();
     let mut command = scene.test.command(scene.project.folder(), &["plan", "-"]);

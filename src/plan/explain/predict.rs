@@ -15,8 +15,8 @@ pub enum Reading {
     Nothing,
     /// From where the user says, or a folder: nobody has looked into that.
     Elsewhere,
-    /// It is no build, but a question about the Dockerfile.
-    Question,
+    /// Nothing can be said: a question about the Dockerfile, or the classic builder, which counts other steps.
+    Unknown,
 }
 
 /// What is known of a build before it.
@@ -41,13 +41,14 @@ pub struct Situation<'a> {
 impl<'a> Situation<'a> {
     /// What can be said before the build, or, with the steps as they went, after it.
     pub fn explain(self, done: Option<&[StageOutcome]>) -> Explanation {
-        if self.reading == Reading::Question {
+        if self.reading == Reading::Unknown {
             return Explanation::default();
         }
         let no_cache = self.reading == Reading::Nothing;
         let circumstances = Circumstances { own: self.own, candidates: self.candidates, no_cache };
         let mut explanation = match (self.inputs, self.used()) {
             (Ok(inputs), Ok(used)) => explain(inputs, &used, done),
+            (Err(_), _) if self.reading == Reading::Elsewhere => Explanation::default(),
             (Err(reason), _) => noted(format!("which steps will run is not known: {reason}")),
             (_, Err(Some(reason))) => noted(reason),
             (_, Err(None)) => Explanation::default(),
@@ -73,7 +74,7 @@ impl<'a> Situation<'a> {
             Reading::Nothing => return Ok(Vec::new()),
             Reading::Elsewhere if own_store.is_empty() => return Err(None),
             Reading::Elsewhere => return Ok(own_store),
-            Reading::Question => return Err(None),
+            Reading::Unknown => return Err(None),
             Reading::Chain => {}
         }
         let is_read = |it: &&Recorded| match &it.scope {

@@ -494,7 +494,7 @@ fn what_is_read_decides_which_records_count() {
         said(Reading::Nothing, &all, &["branch-main"], true),
         said(Reading::Elsewhere, &all, &[], false),
         said(Reading::Elsewhere, main_only, &[], true),
-        said(Reading::Question, &all, &[], true),
+        said(Reading::Unknown, &all, &[], true),
     ];
     insta::assert_snapshot!(text.join("\n"), @r"
     Some((3, 6)) 
