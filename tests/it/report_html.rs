@@ -40,6 +40,26 @@ fn a_build_leaves_a_page() {
     assert_eq!(warm.matches("class=\"badge run\"").count(), ran, "{warm}");
     assert!(warm.contains("<td>branch-main</td><td>used</td>"), "{warm}");
 
+    // So has its record, whichever way it is named, and it tells what the build's own page tells.
+    let rows = |page: &str| {
+        let table = page.split_once("<table class=\"steps\"").unwrap().1.split_once("</table>").unwrap().0;
+        table.matches("<tr role=\"row\" id=").count()
+    };
+    let list = scene.test.run(scene.project.folder(), &["explain", "main", "--format", "json"]).ok().stdout;
+    let list_file = scene.path("list.json");
+    std::fs::write(&list_file, list).unwrap();
+    for name in ["main", "branch-main", &image, &list_file] {
+        let page = scene.test.run(scene.project.folder(), &["report", name, "--html", "-"]).ok().text();
+        assert!(
+            page.contains(&format!("<h1>{} of {STEPS} steps cached, {ran} ran</h1>", STEPS - ran)),
+            "{page}"
+        );
+        assert_eq!(rows(&page), rows(&warm), "{page}");
+        assert!(page.contains("<code>src/one.txt</code> changed"), "{page}");
+    }
+    let linted = scene.test.run(scene.project.folder(), &["lint", "--record", "main"]).ok();
+    assert_eq!(linted.text(), "");
+
     // A build that fails has a page as well; one that cannot be written is told before anything is built.
     scene.project.write("Dockerfile", "FROM busybox:latest\nRUN echo '<b>' && false\n");
     let failed = scene.test.build(&scene.project, &["--html", &path]);
@@ -85,13 +105,15 @@ fn a_record_becomes_a_page() {
     let printed = run(&["report", "record.json", "--html", "-"]).ok();
     assert_eq!(printed.text().trim(), page.trim());
 
+    let nothing = run(&["report", "--html", "refused.html"]);
+    assert_eq!(nothing.code, 66, "{}", nothing.all());
     let unnamed = run(&["report", "record.json"]);
     assert_eq!(unnamed.code, 2, "{}", unnamed.all());
     assert!(unnamed.stderr.contains("--html"), "{}", unnamed.stderr);
     for (name, content, reason) in [
-        ("missing", None, "cannot be read"),
-        ("other", Some(r#"{"version":9}"#), "its version is 9"),
-        ("report", Some(r#"{"version":1,"exit_code":0}"#), "it is what --report writes"),
+        ("missing.json", None, "cannot be read"),
+        ("other.json", Some(r#"{"version":9}"#), "a record of another version"),
+        ("report.json", Some(r#"{"version":1,"exit_code":0}"#), "it is what --report writes"),
     ] {
         if let Some(content) = content {
             std::fs::write(folder.join(name), content).unwrap();
