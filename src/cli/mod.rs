@@ -12,6 +12,7 @@ mod compose;
 mod digest;
 mod doctor;
 mod engine_flags;
+mod examples;
 mod explain;
 mod failure;
 mod group;
