@@ -5,6 +5,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::engine_flags::{EngineFlags, WordOrLine};
+use crate::cli::examples::{
+    BAKE_EXAMPLES, BUILD_EXAMPLES, BUILDAH_EXAMPLES, BUILDCTL_EXAMPLES, COMPOSE_EXAMPLES, EXIT_CODES,
+    EXPLAIN_EXAMPLES, INIT_EXAMPLES, LINT_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SHIM_EXAMPLES,
+};
 use crate::cli::run::HandedOn;
 use crate::cli::settings::SettingsArgs;
 

@@ -244,7 +244,8 @@ pub async fn of_image(
         }
         Err(looked) => (None, looked),
     };
-    reuse.keeps &= modes_are_known;
+    // An image that nobody pushes is in no registry.
+    reuse.keeps &= modes_are_known && request.pushes();
     let folder = nearest_folder(settings, scopes, &keys);
     let modes = contexts.modes.clone();
     let veil = veil(request, &world.environment);

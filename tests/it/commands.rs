@@ -57,7 +57,7 @@ impl Job {
 #[track_caller]
 fn json(finished: &Finished) -> Value {
     let value: Value = serde_json::from_slice(&finished.stdout).unwrap();
-    assert_eq!(value["version"], 1, "{value:#}");
+    assert_eq!(value["version"], 2, "{value:#}");
     value
 }
 

@@ -28,9 +28,13 @@ fn plan(scene: &Scene, arguments: &[&str]) -> String {
     assert_eq!(scene.test.temporary_files(), [""; 0], "a temporary file was left");
     let text = text.replace(&scene.registry.reference(&scene.repository), "registry/project");
     let text = text.replace(scene.project.folder().to_str().unwrap(), "<project>");
-    // Where the tests have their base images from.
-    let is_mirror = |line: &&str| line.starts_with("  setting") && line.contains("LAYERLIFT_REGISTRY_MIRROR");
-    let text: String = text.split_inclusive('\n').filter(|line| !is_mirror(line)).collect();
+    // Where the tests have their base images from, and that engines are to build.
+    let of_tests = |line: &&str| {
+        ["LAYERLIFT_REGISTRY_MIRROR", "LAYERLIFT_REUSE"]
+            .iter()
+            .any(|name| line.ends_with(&format!("by {name}\n")))
+    };
+    let text: String = text.split_inclusive('\n').filter(|line| !of_tests(line)).collect();
     // The modes of the test's own files are those of whoever runs it.
     let start = text.find("a CI job; ").unwrap() + "a CI job; ".len();
     let end = start + text[start..].find(')').unwrap();
@@ -63,6 +67,8 @@ fn of_a_new_engine() {
                   (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
+      reuse       build
+                  (it was turned off)
       strategy    registry
                   (the builder can export its cache to a registry)
       write       registry/project/cache:branch-main
@@ -106,6 +112,8 @@ fn of_a_new_engine() {
                   (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
+      reuse       build
+                  (it was turned off)
       strategy    registry
                   (the builder can export its cache to a registry)
       write       registry/project/cache:mr-12
@@ -154,6 +162,8 @@ fn of_a_new_engine() {
                   (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
+      reuse       build
+                  (it was turned off)
       strategy    inline
                   (asked for)
       write       registry/project/cache:mr-12
@@ -207,6 +217,8 @@ fn of_a_new_engine() {
                   (a CI job; <files>)
       stages      tools, dependencies, build, final
                   (what the target needs, in the Dockerfile's order)
+      reuse       build
+                  (it was turned off)
       strategy    registry
                   (the builder can export its cache to a registry)
       write       nothing
@@ -252,6 +264,8 @@ fn of_an_old_engine() {
                   (a CI job; <files>)
       stages      stage-0, final
                   (what the target needs, in the Dockerfile's order)
+      reuse       build
+                  (it was turned off)
       strategy    inline
                   (this engine's BuildKit exports no cache but the inline one)
       write       registry/project/cache:branch-main
@@ -304,6 +318,8 @@ fn of_an_old_engine() {
                   (a CI job; <files>)
       stages      stage-0, final
                   (what the target needs, in the Dockerfile's order)
+      reuse       build
+                  (it was turned off)
       strategy    classic
                   (the classic builder reads its cache from local images)
       write       registry/project/cache:branch-main--stage-*
@@ -398,6 +414,8 @@ fn says_what_it_cannot_see() {
                   (this is no CI job; --normalize-modes=on takes git's)
       stages      unknown
                   (the Dockerfile is not known here: it is in an xz archive on standard input)
+      reuse       build
+                  (it was turned off)
       strategy    local
                   (no cache repo is known)
       read        nothing
