@@ -1,8 +1,7 @@
 //! The spine: request, facts, plan, run, outcome, report.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::SignedDuration;
 
@@ -13,13 +12,10 @@ use crate::engine::login::{Credential, Login};
 use crate::invocation::BuildctlLine;
 use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
-use crate::model::record::Explanation;
-use crate::model::reference::{Digest, Reference, Repository};
+use crate::model::reference::Repository;
 use crate::model::request::{Flag, Request};
 use crate::model::settings::Settings;
-use crate::plan::chain::Finding;
-use crate::plan::explain::{Reading, Suspect};
-use crate::plan::retry;
+use crate::plan::explain::Reading;
 use crate::plan::reuse::{self, Looked, Wanted};
 use crate::plan::steps::{self, Decision, Facts, Keep, Plan};
 use crate::registry::{Client, Source as CredentialSource};
@@ -27,26 +23,21 @@ use crate::report::section::Sections;
 use crate::workflow::before::{self, Before};
 use crate::workflow::builder::Act;
 use crate::workflow::contexts::Contexts;
-use crate::workflow::display::Display;
-use crate::workflow::engine_run::{self, Built, Runner};
+use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Gathered, Surroundings};
 use crate::workflow::keep::{self, Finished};
-use crate::workflow::last_build::LastBuilds;
 use crate::workflow::reuse::give::{self, Asked};
 use crate::workflow::reuse::look::{Answer, Early, Search};
 use crate::workflow::reuse::store;
 use crate::workflow::source::{self, Source};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::world::World;
-use crate::workflow::{prepare, records, tell};
+use crate::workflow::{account, attempts, prepare, records, tell};
 
 /// What the report gives as the exit code where the engine built and the image could not be pushed; see
 /// `cli::failure::ExitCode::REGISTRY`.
 const PUSH_FAILED: i32 = 74;
-
-/// Times that a push of the user's image is tried.
-pub(super) const PUSH_TRIES: u32 = 3;
 
 /// What was decided, with what it was decided from.
 #[derive(Debug)]
@@ -242,8 +233,10 @@ pub(super) async fn carry_out_prepared(
         to_stdout: request.writes_to_stdout(),
     };
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
-    let built = run(request, &prepared.facts, &mut prepared.plan, runner, &mut sections, &mut warnings).await;
-    let mut outcome = planned(request, &prepared);
+    let built =
+        attempts::run(request, &prepared.facts, &mut prepared.plan, runner, &mut sections, &mut warnings)
+            .await;
+    let mut outcome = account::planned(request, &prepared);
     outcome.preparation = preparation;
     let mut failure = None;
     match built {
@@ -284,7 +277,7 @@ pub(super) async fn carry_out_prepared(
     outcome.traffic.asked = prepared.client.traffic().bytes_in;
     outcome.warnings = warnings;
     outcome.duration = begun.elapsed();
-    remember(world, &prepared.facts, &outcome);
+    account::remember(world, &prepared.facts, &outcome);
     Ok((outcome, failure))
 }
 
@@ -292,14 +285,6 @@ pub(super) async fn carry_out_prepared(
 fn is_told(request: &Request) -> bool {
     let is_quiet = matches!(request.last("progress"), Some("quiet" | "none"));
     !request.is_on("quiet") && !request.is_question() && !is_quiet
-}
-
-/// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
-pub(super) fn remember(world: &World, facts: &Facts, outcome: &Outcome) {
-    let has_built = !outcome.stages.is_empty() || outcome.reused.is_some();
-    if has_built && let Some(last) = LastBuilds::of(&world.environment, &world.folder) {
-        let _ = last.write(facts.keys.image(), &records::of(facts, outcome));
-    }
 }
 
 /// What the engine is given in the place of folders whose modes are not those that git records.
@@ -315,20 +300,6 @@ async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<Str
     }
 }
 
-/// The outcome before anything has run: what is known from the plan.
-pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
-    let (facts, plan) = (&prepared.facts, &prepared.plan);
-    Outcome {
-        scope: facts.scopes.own.as_ref().map(ToString::to_string),
-        cache_from: cache_from(plan),
-        cache_to: cache_to(&plan.keep),
-        candidates: plan.chain.verdicts.clone(),
-        tags: request.tags(),
-        inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.digest.to_string()),
-        ..Outcome::begun(facts.pipeline.clone(), facts.engine.clone(), plan.strategy, facts.modes.clone())
-    }
-}
-
 /// Takes what the engine did into the outcome; after a build that succeeded, pushes and keeps what is to be kept.
 pub(super) async fn finish(
     request: &Request,
@@ -340,11 +311,11 @@ pub(super) async fn finish(
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
     outcome.exit_code = built.code;
-    outcome.stages = built.steps.stages(&labels(&prepared.facts));
+    outcome.stages = built.steps.stages(&account::labels(&prepared.facts));
     outcome.traffic = built.steps.traffic();
     outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
     if prepared.plan.reading != Reading::Unknown {
-        outcome.explanation = Some(conclusion(prepared, outcome));
+        outcome.explanation = Some(account::conclusion(prepared, outcome));
     }
     if built.code != 0 {
         return Ok(());
@@ -356,23 +327,6 @@ pub(super) async fn finish(
         outcome.exit_code = PUSH_FAILED;
     }
     done
-}
-
-/// Why steps ran, and what went otherwise than was said before the build.
-fn conclusion(prepared: &Prepared, outcome: &Outcome) -> Explanation {
-    let (facts, plan) = (&prepared.facts, &prepared.plan);
-    let buildkit = facts.engine.buildkit.map(String::from);
-    let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
-    let suspect = Suspect {
-        buildkit: buildkit.as_deref(),
-        without_cache: plan.chain.read.is_some() && !reads,
-        layers_gone: facts
-            .candidates
-            .iter()
-            .any(|candidate| matches!(&candidate.finding, Finding::Found(found) if !found.gone.is_empty())),
-        own_store: false,
-    };
-    plan.situation(facts).conclude(&outcome.stages, suspect)
 }
 
 /// A login for the engine's client, where there is one that its own configuration lacks: the CI job's token, or
@@ -419,82 +373,6 @@ pub(super) async fn before(
     }
 }
 
-/// The user's build, shown as it runs; once more where reading the cache made it fail, or a push may pass.
-///
-/// What made it fail is taken out of the plan, so that the builds of stage images do not meet it again.
-async fn run(
-    request: &Request,
-    facts: &Facts,
-    plan: &mut Plan,
-    runner: Runner<'_>,
-    sections: &mut Sections,
-    warnings: &mut Vec<String>,
-) -> Result<Built, process::Error> {
-    let engine = &facts.engine;
-    let description = format!("building with \"{}\" instance", engine.builder);
-    let printer = runner.world.printer;
-    let mut pushes = 1;
-    let mut number = 0;
-    loop {
-        number += 1;
-        let format = engine_run::format(engine);
-        let mut display = Display::of(request, format, description.clone(), runner.world);
-        let (is_log, is_quiet) = (display.is_log(), matches!(display, Display::Quiet));
-        if is_log {
-            printer.message(&sections.open(
-                &format!("layerlift_build_{number}"),
-                "layerlift: build",
-                clock::now(),
-            ));
-        }
-        let built = runner.run(&plan.build, &mut display).await;
-        display.finish(printer);
-        if is_log {
-            printer.message(&sections.close(clock::now()));
-        }
-        let built = built?;
-        if built.code == 0 {
-            return Ok(built);
-        }
-        let mut again = |warning: String| {
-            printer.warning(&warning);
-            warnings.push(warning);
-        };
-        if let Some(reference) = blamed(plan, facts, &built.errors) {
-            again(format!("a layer behind {reference} could not be read; building once more without it"));
-            plan.forget_cache();
-        } else if retry::push_may_pass(&built.errors) && pushes < PUSH_TRIES {
-            again(format!("the image could not be pushed; trying again ({pushes} of {})", PUSH_TRIES - 1));
-            tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
-            pushes += 1;
-        } else {
-            // Quiet is about what goes well, as with `docker build -q`.
-            if is_quiet {
-                let said =
-                    built.errors.iter().map(|error| error.trim_end()).filter(|error| !error.is_empty());
-                said.for_each(|error| printer.message(&format!("{error}\n")));
-            }
-            return Ok(built);
-        }
-    }
-}
-
-/// The cache ref that made a build fail, if it was one.
-pub(super) fn blamed(plan: &Plan, facts: &Facts, errors: &[String]) -> Option<Reference> {
-    let reference = plan.chain.read.as_ref()?;
-    let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
-    let blobs: BTreeSet<Digest> = facts
-        .candidates
-        .iter()
-        .filter_map(|candidate| match &candidate.finding {
-            Finding::Found(found) => Some(found.cache.blobs().map(|(digest, _)| digest.clone())),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    (reads && retry::cache_is_to_blame(errors, reference, &blobs)).then(|| reference.clone())
-}
-
 /// After a build that succeeded: the image is pushed where the build could not, then the cache is kept.
 async fn after(
     request: &Request,
@@ -506,7 +384,7 @@ async fn after(
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
     for image in &prepared.plan.push {
-        let digest = push(image, docker, runner).await?;
+        let digest = attempts::push(image, docker, runner).await?;
         outcome.digest = digest.map(|digest| digest.to_string()).or(outcome.digest.take());
     }
     if request.is_on("quiet")
@@ -533,10 +411,10 @@ async fn after(
         matches!(prepared.plan.keep, Keep::Export(_)) && built.steps.cache_export_error().is_none();
     let early = place.as_ref().filter(|_| is_exported);
     let (kept, recorded) =
-        tokio::join!(keep::keep(&prepared.plan.keep, finished), record(early, prepared, outcome));
+        tokio::join!(keep::keep(&prepared.plan.keep, finished), account::record(early, prepared, outcome));
     outcome.cache_export = begun.elapsed();
     let late = place.as_ref().filter(|_| !is_exported && kept.warnings.is_empty());
-    let recorded = recorded.or(record(late, prepared, outcome).await);
+    let recorded = recorded.or(account::record(late, prepared, outcome).await);
     outcome.written.extend(kept.written);
     match recorded {
         Some(Ok(written)) => outcome.written.push(written),
@@ -546,64 +424,4 @@ async fn after(
     kept.warnings.iter().for_each(|warning| runner.world.printer.warning(warning));
     warnings.extend(kept.warnings);
     Ok(())
-}
-
-/// Writes the record of a build. That it cannot be written harms nothing, and is a note.
-async fn record(
-    place: Option<&Reference>,
-    prepared: &Prepared,
-    outcome: &Outcome,
-) -> Option<Result<Written, String>> {
-    let place = place?;
-    let record = records::of(&prepared.facts, outcome);
-    Some(match records::write(&prepared.client, place, &record).await {
-        Ok(digest) => Ok(Written {
-            what: "record".to_owned(),
-            reference: place.to_string(),
-            digest: Some(digest.to_string()),
-        }),
-        Err(error) => Err(format!("the record of this build was not written: {error}")),
-    })
-}
-
-/// Pushes the user's image. A failure is final only after some tries: it is what was asked for.
-async fn push(image: &str, docker: &Docker, runner: Runner<'_>) -> Result<Option<Digest>, Error> {
-    let printer = runner.world.printer;
-    let mut tries = 1;
-    loop {
-        let mut interrupts = runner.world.interrupts.clone();
-        match docker.push(image, &mut interrupts, |line| printer.bytes(line)).await {
-            Ok(digest) => return Ok(digest),
-            Err(error) if tries >= PUSH_TRIES => return Err(Error::Push(error)),
-            Err(crate::engine::docker::Error::Process(error)) => return Err(error.into()),
-            Err(error) => {
-                printer.warning(&format!("{error}; trying again ({tries} of {})", PUSH_TRIES - 1));
-                tokio::time::sleep(Duration::from_secs(u64::from(tries))).await;
-                tries += 1;
-            }
-        }
-    }
-}
-
-fn labels(facts: &Facts) -> Vec<String> {
-    facts.graph.iter().flat_map(|graph| graph.stages.iter().map(|stage| stage.label.clone())).collect()
-}
-
-fn cache_from(plan: &Plan) -> Vec<String> {
-    let folder =
-        plan.build.flags.iter().filter(|flag| flag.name == "cache-from").find_map(|flag| flag.value.text());
-    match (&plan.chain.read, plan.pull.as_slice()) {
-        (Some(reference), _) => vec![reference.to_string()],
-        (None, []) => folder.map(str::to_owned).into_iter().collect(),
-        (None, images) => images.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn cache_to(keep: &Keep) -> Option<String> {
-    match keep {
-        Keep::Nothing => None,
-        Keep::Export(reference) | Keep::Inline { merged: reference, .. } => Some(reference.to_string()),
-        Keep::Classic(stages) => stages.last().map(|stage| stage.reference.to_string()),
-        Keep::Folder { place, .. } => Some(place.display().to_string()),
-    }
 }

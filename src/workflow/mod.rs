@@ -1,5 +1,7 @@
 //! The spine: request, facts, plan, run, outcome, report.
 
+pub mod account;
+pub mod attempts;
 pub mod bases;
 pub mod before;
 pub mod build;

@@ -29,6 +29,7 @@ use crate::workflow::group::prepare::PreparedGroup;
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::tell;
 use crate::workflow::world::World;
+use crate::workflow::{account, attempts};
 
 /// Builds a group that was prepared. The outcome is reported already; what is left to the caller is the exit code.
 /// `begun`: when the first question was asked.
@@ -102,7 +103,7 @@ pub async fn run(
         }
     }
     for (index, (it, mut warnings)) in prepared.members.iter().zip(warnings).enumerate() {
-        let mut member = build::planned(&it.member.request, &it.prepared);
+        let mut member = account::planned(&it.member.request, &it.prepared);
         (member.status, member.exit_code) = (outcome.status, outcome.exit_code);
         if let Some(own) = built.get(&index) {
             let runner = Runner {
@@ -122,7 +123,7 @@ pub async fn run(
             build::finish(request, prepared, runner, &docker, own, &mut member, &mut warnings).await?;
         }
         member.warnings = warnings;
-        build::remember(world, &it.prepared.facts, &member);
+        account::remember(world, &it.prepared.facts, &member);
         member.preparation = preparation;
         member.duration = begun.elapsed();
         outcome.cache_export += member.cache_export;
@@ -261,7 +262,7 @@ async fn engine_runs(
         let mut blamed = Vec::new();
         for index in members {
             let it = &mut prepared.members[*index].prepared;
-            if let Some(reference) = build::blamed(&it.plan, &it.facts, &errors) {
+            if let Some(reference) = attempts::blamed(&it.plan, &it.facts, &errors) {
                 blamed.push(reference.to_string());
                 it.plan.forget_cache();
             }
@@ -271,8 +272,8 @@ async fn engine_runs(
                 "a layer behind {} could not be read; building once more without it",
                 blamed.join(", ")
             ));
-        } else if retry::push_may_pass(&errors) && pushes < build::PUSH_TRIES {
-            let left = build::PUSH_TRIES - 1;
+        } else if retry::push_may_pass(&errors) && pushes < attempts::PUSH_TRIES {
+            let left = attempts::PUSH_TRIES - 1;
             again(format!("an image could not be pushed; trying again ({pushes} of {left})"));
             tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
             pushes += 1;

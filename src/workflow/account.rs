@@ -1,0 +1,93 @@
+//! What is told of a build: before it what follows from the plan, after it why its steps ran, and its record.
+
+use crate::model::outcome::{Outcome, Written};
+use crate::model::record::Explanation;
+use crate::model::reference::Reference;
+use crate::model::request::Request;
+use crate::plan::chain::Finding;
+use crate::plan::explain::Suspect;
+use crate::plan::steps::{Facts, Keep, Plan};
+use crate::workflow::build::Prepared;
+use crate::workflow::last_build::LastBuilds;
+use crate::workflow::records;
+use crate::workflow::world::World;
+
+/// The outcome before anything has run: what is known from the plan.
+pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
+    Outcome {
+        scope: facts.scopes.own.as_ref().map(ToString::to_string),
+        cache_from: cache_from(plan),
+        cache_to: cache_to(&plan.keep),
+        candidates: plan.chain.verdicts.clone(),
+        tags: request.tags(),
+        inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.digest.to_string()),
+        ..Outcome::begun(facts.pipeline.clone(), facts.engine.clone(), plan.strategy, facts.modes.clone())
+    }
+}
+
+/// Why steps ran, and what went otherwise than was said before the build.
+pub(super) fn conclusion(prepared: &Prepared, outcome: &Outcome) -> Explanation {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
+    let buildkit = facts.engine.buildkit.map(String::from);
+    let reads = plan.build.flags.iter().any(|flag| flag.name == "cache-from");
+    let suspect = Suspect {
+        buildkit: buildkit.as_deref(),
+        without_cache: plan.chain.read.is_some() && !reads,
+        layers_gone: facts
+            .candidates
+            .iter()
+            .any(|candidate| matches!(&candidate.finding, Finding::Found(found) if !found.gone.is_empty())),
+        own_store: false,
+    };
+    plan.situation(facts).conclude(&outcome.stages, suspect)
+}
+
+/// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
+pub(super) fn remember(world: &World, facts: &Facts, outcome: &Outcome) {
+    let has_built = !outcome.stages.is_empty() || outcome.reused.is_some();
+    if has_built && let Some(last) = LastBuilds::of(&world.environment, &world.folder) {
+        let _ = last.write(facts.keys.image(), &records::of(facts, outcome));
+    }
+}
+
+/// Writes the record of a build. That it cannot be written harms nothing, and is a note.
+pub(super) async fn record(
+    place: Option<&Reference>,
+    prepared: &Prepared,
+    outcome: &Outcome,
+) -> Option<Result<Written, String>> {
+    let place = place?;
+    let record = records::of(&prepared.facts, outcome);
+    Some(match records::write(&prepared.client, place, &record).await {
+        Ok(digest) => Ok(Written {
+            what: "record".to_owned(),
+            reference: place.to_string(),
+            digest: Some(digest.to_string()),
+        }),
+        Err(error) => Err(format!("the record of this build was not written: {error}")),
+    })
+}
+
+pub(super) fn labels(facts: &Facts) -> Vec<String> {
+    facts.graph.iter().flat_map(|graph| graph.stages.iter().map(|stage| stage.label.clone())).collect()
+}
+
+fn cache_from(plan: &Plan) -> Vec<String> {
+    let folder =
+        plan.build.flags.iter().filter(|flag| flag.name == "cache-from").find_map(|flag| flag.value.text());
+    match (&plan.chain.read, plan.pull.as_slice()) {
+        (Some(reference), _) => vec![reference.to_string()],
+        (None, []) => folder.map(str::to_owned).into_iter().collect(),
+        (None, images) => images.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn cache_to(keep: &Keep) -> Option<String> {
+    match keep {
+        Keep::Nothing => None,
+        Keep::Export(reference) | Keep::Inline { merged: reference, .. } => Some(reference.to_string()),
+        Keep::Classic(stages) => stages.last().map(|stage| stage.reference.to_string()),
+        Keep::Folder { place, .. } => Some(place.display().to_string()),
+    }
+}
