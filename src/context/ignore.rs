@@ -12,10 +12,15 @@ const LONGEST_LINE: usize = 64 << 10;
 /// More patterns than anybody writes.
 const MOST_PATTERNS: usize = 10_000;
 
+/// Old clients leave these to regular expressions.
+const SPECIAL: [char; 7] = ['+', '(', ')', '{', '}', '|', '^'];
+
 /// What is left out of a context.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignore {
     lines: Vec<Line>,
+    /// Nothing is left out that some client sends.
+    for_any_client: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +44,11 @@ pub struct Doubt {
 
 /// Which patterns a folder matched: what is below it is asked with this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Matched(Vec<bool>);
+pub struct Matched {
+    patterns: Vec<bool>,
+    /// Clients that look at one folder above a path only do not look into it.
+    closed_to_old: bool,
+}
 
 /// What becomes of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +102,7 @@ impl Ignore {
                 return Err(doubt("more than 10000 patterns"));
             }
         }
-        Ok(Ignore { lines })
+        Ok(Ignore { lines, for_any_client: false })
     }
 
     /// Takes patterns that stand in no file: those of `--exclude` and `--parents`. The matcher gets them as they are
@@ -118,16 +127,45 @@ impl Ignore {
                 return Err(doubt("more than 10000 patterns"));
             }
         }
-        Ok(Ignore { lines })
+        Ok(Ignore { lines, for_any_client: false })
     }
 
     /// Whether every engine since Docker 18.09 takes the file alike. Where something is let back in, older ones look at
-    /// one folder above a path only, and they do not quote what regular expressions take for their own.
+    /// one folder above a path only; they take `**a` for `**/a`, and they do not quote what regular expressions take for
+    /// their own.
     pub fn is_plain(&self) -> bool {
         let plain = |line: &Line| {
-            !line.exception && !line.text.contains(['+', '(', ')', '{', '}', '|', '^', '[', '\\'])
+            let joined =
+                line.text.strip_prefix("**").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+            !line.exception && !joined && !line.text.contains(SPECIAL) && !line.text.contains(['[', '\\'])
         };
         self.lines.iter().all(plain)
+    }
+
+    /// The rules for those who do not know which client will read the file: what one of them sends is not left out.
+    #[must_use]
+    pub fn for_any_client(self) -> Self {
+        Ignore { for_any_client: !self.is_plain(), ..self }
+    }
+
+    /// Whether an old client sends a path (tonistiigi/fsutil `walker.go` and docker/docker `fileutils.go` of Docker 20.10),
+    /// and looks into it, if it is a folder. What it takes for a regular expression counts as sent.
+    fn is_sent_by_old(&self, path: &[u8]) -> bool {
+        let ends: Vec<usize> =
+            path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
+        let mut ignored = false;
+        for line in &self.lines {
+            // The folder above that has as many parts as the pattern.
+            let above = ends.get(line.text.matches('/').count()).map(|end| &path[..*end]);
+            let is_special = line.text.contains(SPECIAL);
+            let matches = |path: &[u8]| line.pattern.matches_in_old(path);
+            if is_special && line.exception || !is_special && (matches(path) || above.is_some_and(matches)) {
+                ignored = !line.exception;
+            }
+        }
+        let below = [path, b"/"].concat();
+        let leads = |line: &Line| line.exception && format!("{}/", line.text).as_bytes().starts_with(&below);
+        !ignored || self.lines.iter().any(leads)
     }
 
     /// What becomes of a path. `folder`: the answer for the folder that holds it, `None` at the root, or where that was
@@ -136,7 +174,7 @@ impl Ignore {
         let mut ignored = false;
         let mut matched = vec![false; self.lines.len()];
         for (number, line) in self.lines.iter().enumerate() {
-            let above = folder.and_then(|folder| folder.0.get(number)).copied().unwrap_or(false);
+            let above = folder.and_then(|folder| folder.patterns.get(number)).copied().unwrap_or(false);
             // Asked only where the answer changes something; one that was not asked for does not count below either.
             if !above && line.exception != ignored {
                 continue;
@@ -147,7 +185,12 @@ impl Ignore {
                 ignored = !line.exception;
             }
         }
-        Verdict { ignored, matched: Matched(matched) }
+        let mut closed_to_old = false;
+        if self.for_any_client {
+            closed_to_old = folder.is_some_and(|folder| folder.closed_to_old) || !self.is_sent_by_old(path);
+            ignored &= closed_to_old;
+        }
+        Verdict { ignored, matched: Matched { patterns: matched, closed_to_old } }
     }
 
     /// Whether nothing below a folder that is left out can be let back in, so that nobody need look.

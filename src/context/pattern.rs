@@ -115,6 +115,18 @@ impl Pattern {
             Pattern::Pieces(pieces) => pieces_match(pieces, &characters(path)),
         }
     }
+
+    /// Whether clients up to Docker 20.10 take it for a match: they knew the regular expression alone.
+    pub(super) fn matches_in_old(&self, path: &[u8]) -> bool {
+        match self {
+            Pattern::Suffix(text) => {
+                let name = text.strip_prefix('/').unwrap_or(text).as_bytes();
+                let folder = path.strip_suffix(name);
+                folder.is_some_and(|folder| name.is_empty() || folder.is_empty() || folder.ends_with(b"/"))
+            }
+            other => other.matches(path),
+        }
+    }
 }
 
 #[derive(PartialEq, Eq)]

@@ -268,7 +268,8 @@ impl Look {
         };
         let root = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
         let dockerfile = context.is_none().then_some(self.dockerfile.as_str());
-        let ignore = contexts::ignore_rules(dockerfile, &root, &self.working)?;
+        // No engine is asked, nor which client there will be.
+        let ignore = contexts::ignore_rules(dockerfile, &root, &self.working)?.for_any_client();
         // Who needs the same files waits for them.
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let cache = read.entry(root.clone()).or_insert_with(|| match &self.stat_cache {

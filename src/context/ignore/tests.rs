@@ -166,7 +166,33 @@ fn a_folder_is_looked_into_where_something_may_come_back() {
 fn old_engines_take_only_plain_files_alike() {
     let plain = |file: &str| Ignore::read(file.as_bytes()).expect("understood").is_plain();
     assert!(plain("node_modules\n**/*.md\n.git\n"));
-    assert!(!plain("*\n!src") && !plain("a+b*") && !plain("[ab]"));
+    assert!(!plain("*\n!src") && !plain("a+b*") && !plain("[ab]") && !plain("**a"));
+}
+
+#[test]
+fn what_one_client_sends_is_not_left_out_for_any_client() {
+    let kept = |file: &str, paths: &[&str]| -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let ignore = Ignore::read(file.as_bytes()).unwrap().for_any_client();
+        let entries = crate::context::walk::walk(folder.path(), &ignore, &[]).unwrap();
+        entries.into_iter().map(|entry| String::from_utf8(entry.path).unwrap()).collect()
+    };
+    // Docker 20.10 sends the folder that something could have been let back in.
+    assert_eq!(kept("!src/lib\nsrc/**\n*", &["src/lib/x", "src/y", "other/z"]), ["src", "src/lib"]);
+    assert_eq!(kept("src/**\n!src/lib", &["src/lib/x", "src/y"]), ["src", "src/lib", "src/lib/x"]);
+    // It takes `**a` for `**/a`.
+    assert_eq!(kept("**a", &["a", "xa", "b/a", "b/xa"]), ["b", "b/xa", "xa"]);
+    // What a regular expression means is not asked.
+    assert_eq!(kept("a+b", &["a+b", "aab", "c"]), ["a+b", "aab", "c"]);
+    // A folder that it does not look into.
+    assert_eq!(kept("**/lib\n!x", &["a/b/lib/c", "a/b/d", "x"]), ["a", "a/b", "a/b/d", "x"]);
+    // Only plain files are taken alike, and nothing more is kept of them.
+    assert_eq!(kept("lib\n*.md", &["lib/x", "a.md", "b"]), ["b"]);
 }
 
 proptest::proptest! {
