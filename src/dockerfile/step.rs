@@ -123,7 +123,7 @@ impl Walk {
                     push(format!("{onbuild}{text}"), written, line, operation);
                 }
                 Done::Setting(value) => {
-                    let text = placed.instruction.text.clone();
+                    let text = as_noted(&placed.instruction.text);
                     settings.push(Setting { line, text, value });
                 }
             }
@@ -163,7 +163,7 @@ impl Expander<'_> {
                     noted.push(format!("{}={value:?}", argument.name));
                     self.set(&argument.name, value, true)?;
                 }
-                Ok(Done::Setting(Word::plain(format!("{} {}", instruction.text, noted.join(" ")))))
+                Ok(Done::Setting(Word::plain(format!("{} {}", as_noted(&instruction.text), noted.join(" ")))))
             }
             Kind::Env(pairs) => {
                 let mut values = Vec::new();
@@ -173,7 +173,7 @@ impl Expander<'_> {
                 for (name, value) in &values {
                     self.set(&name.text, value.clone(), false)?;
                 }
-                Ok(Done::Setting(Word::plain(format!("{} {values:?}", instruction.text))))
+                Ok(Done::Setting(Word::plain(format!("{} {values:?}", as_noted(&instruction.text)))))
             }
             Kind::Copy(transfer) | Kind::Add(transfer) => {
                 let is_add = matches!(instruction.kind, Kind::Add(_));
@@ -205,7 +205,7 @@ impl Expander<'_> {
             }
             _ if placed.is_trigger => Ok(Done::Setting(self.word(&instruction.text)?)),
             _ => {
-                let value = self.word(&instruction.text).unwrap_or_else(|_| Word::plain(""));
+                let value = self.word(&as_noted(&instruction.text)).unwrap_or_else(|_| Word::plain(""));
                 let rest = words::split(&instruction.text, self.lexer.escape).rest;
                 match instruction.name.as_str() {
                     "USER" => self.walk.user = self.word(rest)?.text,
@@ -215,6 +215,14 @@ impl Expander<'_> {
                 Ok(Done::Setting(value))
             }
         }
+    }
+}
+
+/// An instruction as BuildKit notes it, however it is spelt: its name in capitals, one blank.
+fn as_noted(text: &str) -> String {
+    match text.split_once(char::is_whitespace) {
+        Some((name, rest)) => format!("{} {}", name.to_uppercase(), rest.trim_start()),
+        None => text.to_uppercase(),
     }
 }
 
