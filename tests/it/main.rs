@@ -18,6 +18,7 @@ mod builder_auto;
 mod circleci_template;
 mod commands;
 mod compose;
+mod differential;
 mod dockerfile_oracle;
 mod dockerfile_recorded;
 mod engines;
