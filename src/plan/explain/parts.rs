@@ -30,7 +30,7 @@ pub(super) fn causes(now: &StepInputs, before: &StepInputs, is_base: bool) -> Ve
         _ => format!("named context `{}` changed", it.name),
     }));
     // A base's text is its image's name, which is told above.
-    if !(is_base && !causes.is_empty()) {
+    if !is_base || causes.is_empty() {
         causes.extend(instruction(now, before));
     }
     for it in of_kind(&differences, PartKind::State) {
