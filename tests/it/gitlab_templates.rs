@@ -69,7 +69,9 @@ fn a_single_stage_is_cached_and_a_fork_writes_nothing() {
         read("examples/gitlab/single-stage/.gitlab-ci.yml") + "variables:\n  DOCKER_DRIVER: overlay2\n";
     let warm = is_cached(&gitlab, &file, ":latest").said("Login Succeeded");
     assert!(warm.page.contains("<h1>All "), "{}", warm.page);
-    assert_eq!(names(&gitlab), ["group/project/cache:branch-main", "group/project:latest"]);
+    let cache = "group/project/cache:branch-main";
+    let record = format!("{cache}--record");
+    assert_eq!(names(&gitlab), [cache, record.as_str(), "group/project:latest"]);
 
     // A member starts the pipeline of a fork's merge request: our registry and our login, somebody else's code.
     let before = gitlab.registry.tags("group/project");

@@ -60,6 +60,16 @@ fn a_build_leaves_a_page() {
     let linted = scene.test.run(scene.project.folder(), &["lint", "--record", "main"]).ok();
     assert_eq!(linted.text(), "");
 
+    // A build that an image answers has a page without steps.
+    scene.test.set("LAYERLIFT_REUSE", "on");
+    let made = scene.test.build(&scene.project, &arguments);
+    assert_eq!(made.finished.code, 0, "{made}");
+    let _ = scene.test.build(&scene.project, &arguments).made(&scene.registry, &image, &scene.project);
+    let page = read(&path);
+    assert!(page.contains("<h1>Answered by an image that was there: nothing was built</h1>"), "{page}");
+    assert!(page.contains("<dt>answered by</dt>") && !page.contains("class=\"badge"), "{page}");
+    scene.test.set("LAYERLIFT_REUSE", "off");
+
     // A build that fails has a page as well; one that cannot be written is told before anything is built.
     scene.project.write("Dockerfile", "FROM busybox:latest\nRUN echo '<b>' && false\n");
     let failed = scene.test.build(&scene.project, &["--html", &path]);

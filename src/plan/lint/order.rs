@@ -34,6 +34,11 @@ fn judge(subject: Subject<'_>, before: &[Act<'_>], act: &Act<'_>, install: &Inst
     let mut manifests: BTreeSet<String> = BTreeSet::new();
     let mut hostile: Option<&Act<'_>> = None;
     for earlier in before {
+        // What others have made was installed before the sources came; this installs the project itself.
+        let again = |it: &Install| !install.needs.is_empty() && it.name == install.name;
+        if hostile.is_none() && earlier.command().is_some_and(|command| installs(command).iter().any(again)) {
+            return None;
+        }
         let Some(copy) = earlier.copy().filter(|copy| copy.from.is_none()) else { continue };
         let files = earlier.takes(subject)?;
         let mut wide = false;

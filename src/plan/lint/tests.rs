@@ -124,6 +124,12 @@ fn sources_before_an_installation() {
         ("a bind mount", "FROM node\nRUN --mount=target=. npm ci\nCOPY . .\n", ""),
         ("what nothing needs", "FROM node AS unused\nCOPY . .\nRUN npm ci\nFROM node\nCOPY src src\n", ""),
         (
+            "the project itself at the end",
+            "FROM python\nCOPY pyproject.toml uv.lock ./\nRUN uv sync --no-install-project\nCOPY . .\nRUN uv sync\n",
+            "",
+        ),
+        ("all at once", "FROM python\nCOPY . .\nRUN uv sync\n", "2 copy-before-install"),
+        (
             "waived",
             "FROM node\n# All of it: a monorepo.\n# layerlift: ignore copy-before-install\nCOPY . .\nRUN npm ci\n",
             "",
@@ -134,8 +140,16 @@ fn sources_before_an_installation() {
             "3 copy-before-install",
         ),
     ];
-    let files: Vec<(&str, u64)> =
-        NODE.into_iter().chain([("patches/", 0), ("patches/a.patch", 1), ("patches/b.patch", 1)]).collect();
+    let files: Vec<(&str, u64)> = NODE
+        .into_iter()
+        .chain([
+            ("pyproject.toml", 1),
+            ("uv.lock", 1),
+            ("patches/", 0),
+            ("patches/a.patch", 1),
+            ("patches/b.patch", 1),
+        ])
+        .collect();
     for (name, text, expected) in cases {
         assert_eq!(rules(text, &files), expected, "{name}");
     }
