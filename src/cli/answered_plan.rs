@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::base::process::Command;
 use crate::cli::plan::{VERSION, pipeline_line, setting_name};
 use crate::model::settings::Settings;
-use crate::workflow::build::Answered;
+use crate::workflow::decide::Answered;
 
 pub(super) fn text(answered: &Answered, settings: &Settings) -> String {
     let mut out = String::new();

@@ -9,7 +9,7 @@ use crate::engine::bake;
 use crate::invocation::Left;
 use crate::model::member::Member;
 use crate::model::settings::Settings;
-use crate::workflow::build::Prepared;
+use crate::workflow::decide::Prepared;
 use crate::workflow::group::define::{Group, Untouched};
 use crate::workflow::group::prepare::PreparedGroup;
 use crate::workflow::group::run::cache_folder;

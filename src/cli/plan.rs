@@ -36,7 +36,7 @@ use crate::plan::command::Build;
 use crate::plan::steps::{Keep, StageImage};
 use crate::report::explanation;
 use crate::report::json::ExplanationPart;
-use crate::workflow::build::{self, Decided, Prepared};
+use crate::workflow::decide::{self, Decided, Prepared};
 use crate::workflow::world::World;
 
 /// Version of the JSON form.
@@ -55,7 +55,7 @@ pub async fn show(
     format: Format,
     world: &World,
 ) -> Result<u8, Failure> {
-    let text = match (build::prepare(world, request, settings).await?, format) {
+    let text = match (decide::prepare(world, request, settings).await?, format) {
         (Decided::Build(prepared), Format::Text) => text(&prepared, settings),
         (Decided::Build(prepared), Format::Json) => format!("{:#}\n", as_json(&prepared, settings)),
         (Decided::Answer(answered), Format::Text) => answered_plan::text(&answered, settings),

@@ -17,6 +17,7 @@ use crate::model::settings::{Settings, Strategy};
 use crate::plan::cache_repo::CacheRepo;
 use crate::plan::keys::Keys;
 use crate::plan::scope::{Chain, Scope};
+use crate::plan::steps::{Decision, Facts};
 
 /// What a request wants, where an image that is there can give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Place {
 /// # Errors
 ///
 /// Why it does not, as a fragment of a sentence.
-pub fn own_place(
+fn own_place(
     may_write: &(bool, String),
     repo: Result<&CacheRepo, &String>,
     scopes: &Chain,
@@ -260,6 +261,25 @@ impl Looked {
             ..Looked::absent(format!("it was made from the same inputs{age}"))
         }
     }
+
+    /// As a decision.
+    pub fn decision(&self) -> Decision {
+        Decision { topic: "reuse", choice: self.choice.clone(), reason: self.reason.clone() }
+    }
+}
+
+/// What came of looking for an image, and where the one is kept that is built now.
+pub fn keeping(facts: &Facts, decisions: &mut Vec<Decision>) -> Option<Place> {
+    let looked = &facts.reuse;
+    decisions.push(looked.decision());
+    let inputs = facts.inputs.as_ref().ok().filter(|inputs| looked.keeps && inputs.is_reusable())?;
+    let place = own_place(&facts.may_write, facts.cache_repo.as_ref(), &facts.scopes, &facts.keys, inputs);
+    let (choice, reason) = match &place {
+        Ok(place) => (place.image.to_string(), "answers later builds of the same inputs".to_owned()),
+        Err(reason) => ("nothing".to_owned(), reason.clone()),
+    };
+    decisions.push(Decision { topic: "keep", choice, reason });
+    place.ok()
 }
 
 /// How long ago something was. Clocks of several machines disagree: never less than nothing.
@@ -269,6 +289,8 @@ fn age(now: Timestamp, then: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
     use crate::model::pipeline::{Provider, Trigger, Trust};
     use crate::model::request::{Context, Flag};
@@ -310,9 +332,9 @@ mod tests {
         let output = |text: &str| Flag::text("output", text);
         let push = Flag::on("push");
         let lines = [
-            in_ci(&[push.clone()], &auto),
+            in_ci(from_ref(&push), &auto),
             in_ci(&[push.clone(), Flag::on("load")], &auto),
-            in_ci(&[push.clone()], &Settings { keep_image: true, ..auto.clone() }),
+            in_ci(from_ref(&push), &Settings { keep_image: true, ..auto.clone() }),
             in_ci(&[output("type=registry,name=r.io/b:1")], &auto),
             in_ci(&[output("type=image,push=true,compression=zstd,store=false")], &auto),
             in_ci(&[push.clone(), Flag::on("no-cache")], &auto),
@@ -322,8 +344,8 @@ mod tests {
             in_ci(&[Flag::on("load")], &on),
             in_ci(&[output("type=docker")], &on),
             in_ci(&[], &auto),
-            in_ci(&[push.clone()], &Settings { reuse: Some(false), ..auto.clone() }),
-            in_ci(&[push.clone()], &Settings { strategy: Some(Strategy::Local), ..auto.clone() }),
+            in_ci(from_ref(&push), &Settings { reuse: Some(false), ..auto.clone() }),
+            in_ci(from_ref(&push), &Settings { strategy: Some(Strategy::Local), ..auto.clone() }),
             in_ci(&[push.clone(), Flag::on("check")], &on),
             in_ci(&[push.clone(), Flag::text("cache-to", "type=local,dest=x")], &on),
             in_ci(&[push.clone(), Flag::text("policy", "p.rego")], &on),
@@ -414,8 +436,8 @@ mod tests {
         assert_eq!(taken(&[ahead], Some(day)), Ok(("mr-1".to_owned(), Some(Duration::ZERO), commit)));
         // Without a note the image is good, and of no age.
         let bare = found("mr-1", "a", None);
-        assert_eq!(taken(&[bare.clone()], None), Ok(("mr-1".to_owned(), None, None)));
-        assert_eq!(taken(&[bare], Some(day)), Err(Refusal::TooOld(None)));
+        assert_eq!(taken(from_ref(&bare), None), Ok(("mr-1".to_owned(), None, None)));
+        assert_eq!(taken(from_ref(&bare), Some(day)), Err(Refusal::TooOld(None)));
         // A note on another image says nothing of this one; one of other inputs says that this is not the image.
         let mut left_over = old.clone();
         left_over.digest = Digest::of(b"another");

@@ -185,7 +185,7 @@ fn situation<'a>(facts: &'a Facts, reading: Reading, chain: &'a Resolution) -> S
 /// Decides. Fails where this engine cannot do what was asked.
 pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Plan, Unsupported> {
     let mut decisions = surroundings(facts);
-    let store = reusing(facts, &mut decisions);
+    let store = reuse::keeping(facts, &mut decisions);
     let mut warnings = facts.warnings.clone();
     let choice = if request.is_question() {
         strategy::Choice {
@@ -259,21 +259,6 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
     })
 }
 
-/// What came of looking for an image, and where the one is kept that is built now.
-fn reusing(facts: &Facts, decisions: &mut Vec<Decision>) -> Option<Place> {
-    let looked = &facts.reuse;
-    decisions.push(reuse_decision(looked));
-    let inputs = facts.inputs.as_ref().ok().filter(|inputs| looked.keeps && inputs.is_reusable())?;
-    let place =
-        reuse::own_place(&facts.may_write, facts.cache_repo.as_ref(), &facts.scopes, &facts.keys, inputs);
-    let (choice, reason) = match &place {
-        Ok(place) => (place.image.to_string(), "answers later builds of the same inputs".to_owned()),
-        Err(reason) => ("nothing".to_owned(), reason.clone()),
-    };
-    decisions.push(Decision { topic: "keep", choice, reason });
-    place.ok()
-}
-
 /// The scopes, said as a decision.
 pub fn scope_decision(scopes: &Chain) -> Decision {
     let read: Vec<&str> = scopes.read.iter().map(|scope| scope.as_str()).collect();
@@ -285,11 +270,6 @@ pub fn scope_decision(scopes: &Chain) -> Decision {
             false => format!("reads {}", read.join(", then ")),
         },
     }
-}
-
-/// What came of looking for an image, said as a decision.
-pub fn reuse_decision(looked: &Looked) -> Decision {
-    Decision { topic: "reuse", choice: looked.choice.clone(), reason: looked.reason.clone() }
 }
 
 /// What was found, said as decisions: scope, builder, cache repo, stages.

@@ -7,7 +7,7 @@ use crate::model::request::Request;
 use crate::plan::chain::Finding;
 use crate::plan::explain::Suspect;
 use crate::plan::steps::{Facts, Keep, Plan};
-use crate::workflow::build::Prepared;
+use crate::workflow::decide::Prepared;
 use crate::workflow::last_build::LastBuilds;
 use crate::workflow::records;
 use crate::workflow::world::World;

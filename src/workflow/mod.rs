@@ -11,6 +11,7 @@ pub mod builder;
 pub mod cache_move;
 pub mod cache_refs;
 pub mod contexts;
+pub mod decide;
 pub mod display;
 pub mod docker_config;
 pub mod doctor;

@@ -404,6 +404,8 @@ fn says_what_it_cannot_see() {
     facts
       pipeline    no CI, branch `main`
       engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
+      setting     --registry-mirror by LAYERLIFT_REGISTRY_MIRROR
+      setting     --reuse by LAYERLIFT_REUSE
 
     decisions
       scope       branch-main
@@ -422,6 +424,9 @@ fn says_what_it_cannot_see() {
                   (no scope of the chain has a cache folder here)
       write       nothing
                   (not a CI job, and not told to write)
+
+    prediction
+      which steps will run is not known: it is in an xz archive on standard input
 
     commands
       # build

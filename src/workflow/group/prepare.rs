@@ -12,7 +12,7 @@ use crate::plan::group::{self, Planned};
 use crate::plan::steps::{self, Decision, Keep};
 use crate::registry::Client;
 use crate::workflow::before::Before;
-use crate::workflow::build::Prepared;
+use crate::workflow::decide::Prepared;
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Gathered, Surroundings};
 use crate::workflow::reuse::look::Search;

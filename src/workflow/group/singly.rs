@@ -7,8 +7,9 @@ use crate::model::member::Member;
 use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Traffic};
 use crate::model::request::{Flag, Request};
 use crate::model::settings::Settings;
-use crate::workflow::build::{self, Prepared};
+use crate::workflow::build;
 use crate::workflow::builder::Act;
+use crate::workflow::decide::{self, Prepared};
 use crate::workflow::error::Error;
 use crate::workflow::world::World;
 use crate::workflow::{source, tell};
@@ -48,7 +49,7 @@ pub async fn prepare(
         let (request, settings) = services.asked(member, settings);
         let inline = member.inline.as_deref().unwrap_or_default();
         let source = source::read(&request, inline.as_bytes())?;
-        let done = build::prepare_source(world, &request, &settings, source, Act::Suppose).await?;
+        let done = decide::prepare_source(world, &request, &settings, source, Act::Suppose).await?;
         prepared.push((member.clone(), done));
     }
     Ok(prepared)
