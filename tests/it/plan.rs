@@ -329,6 +329,10 @@ fn of_an_old_engine() {
       output      --push became `docker push` after the build
                   (the `docker build` of this engine cannot push)
 
+    prediction
+      all 2 steps will run
+      no cache ref existed for branch main
+
     commands
       # build
       DOCKER_BUILDKIT=0 docker build --tag registry/project/app:1 .

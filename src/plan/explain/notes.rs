@@ -29,7 +29,9 @@ pub(super) fn notes(circumstances: Circumstances<'_>) -> Vec<String> {
             notes.push(format!("no cache ref existed for {}; {read} was read", name(&own.scope)));
         }
         _ if !candidates.is_empty() && candidates.iter().all(|it| missing(&it)) => {
-            let names: Vec<String> = candidates.iter().map(|candidate| name(&candidate.scope)).collect();
+            let mut names: Vec<String> = candidates.iter().map(|candidate| name(&candidate.scope)).collect();
+            // The classic builder has a candidate for each stage of a scope.
+            names.dedup();
             notes.push(format!("no cache ref existed for {}", names.join(", nor for ")));
         }
         _ => {}
@@ -88,7 +90,7 @@ mod tests {
         let cases = [
             told("branch-x", &[("branch-x", "not found"), ("branch-main", "used")]),
             told("mr-12", &[("mr-12", "not found"), ("branch-develop", "merged"), ("branch-main", "merged")]),
-            told("branch-main", &[("branch-main", "not found")]),
+            told("branch-main", &[("branch-main", "not found"), ("branch-main", "not found")]),
             told("pr-7", &[("pr-7", "not found"), ("branch-main", "not found")]),
             told("branch-x", &[("branch-x", "used"), ("branch-main", generation)]),
             told("release", &[("release", "not found"), ("mr-12", "used")]),
