@@ -30,7 +30,7 @@ pub async fn run(arguments: ReportArgs, world: &World) -> Result<u8, Failure> {
 impl From<record_file::Error> for Failure {
     fn from(error: record_file::Error) -> Self {
         match error {
-            record_file::Error::Unknown(error) => error.into(),
+            record_file::Error::Unknown(error) => (*error).into(),
             other => Failure::from_error(ExitCode::NO_INPUT, &other)
                 .with_hint("`layerlift explain --format json` prints records"),
         }

@@ -38,7 +38,6 @@ use crate::workflow::{account, attempts, prepare, records, tell};
 /// `cli::failure::ExitCode::REGISTRY`.
 const PUSH_FAILED: i32 = 74;
 
-
 /// Builds. The outcome is reported already; what is left to the caller is the exit code.
 pub async fn build(world: &World, request: &Request, settings: &Settings) -> Result<Outcome, Error> {
     tell::check(world, settings)?;

@@ -36,7 +36,13 @@ pub enum Error {
     },
     /// There is none here, or none in the cache repo.
     #[error(transparent)]
-    Unknown(#[from] explain::Error),
+    Unknown(Box<explain::Error>),
+}
+
+impl From<explain::Error> for Error {
+    fn from(error: explain::Error) -> Self {
+        Error::Unknown(Box::new(error))
+    }
 }
 
 /// What tells other JSON of ours from a record.
