@@ -7,6 +7,7 @@ pub mod chain;
 pub mod command;
 pub mod digest;
 pub mod explain;
+pub mod facts;
 pub mod group;
 pub mod keys;
 pub mod lint;

@@ -3,12 +3,15 @@
 use super::*;
 use crate::dockerfile::{self, Dockerfile, Inputs};
 use crate::model::engine::{Store, Version};
-use crate::model::pipeline::{ChangeKind, Provider, Trigger, Trust};
+use crate::model::modes::Modes;
+use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::reference::Digest;
 use crate::model::request::{Context, Flag, arguments};
 use crate::plan::cache_repo::cache_repo;
-use crate::plan::chain::Finding;
-use crate::plan::keys::Image;
+use crate::plan::chain::{Candidate, Finding};
+use crate::plan::explain::Veil;
+use crate::plan::keys::{Image, Keys};
+use crate::plan::reuse::Looked;
 use crate::plan::scope;
 use crate::plan::strategy::tests::engine;
 
