@@ -113,7 +113,11 @@ impl Plan {
 
 fn situation<'a>(facts: &'a Facts, reading: Reading, chain: &'a Resolution) -> Situation<'a> {
     Situation {
-        inputs: facts.inputs.as_deref().map_err(String::as_str),
+        inputs: match facts.platforms.as_slice() {
+            // The steps of one are known, those of the others may take other files.
+            [_, _, ..] => Err("several platforms are built"),
+            _ => facts.inputs.as_deref().map_err(String::as_str),
+        },
         reading,
         records: &facts.records,
         sources: &chain.sources,

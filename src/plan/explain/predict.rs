@@ -54,6 +54,11 @@ impl<'a> Situation<'a> {
             (_, Err(None)) => Explanation::default(),
         };
         explanation.notes.splice(0..0, notes(circumstances));
+        if self.is_empty
+            && let Ok(inputs) = self.inputs
+        {
+            explanation.notes.extend(not_reusable(inputs));
+        }
         explanation
     }
 
@@ -95,4 +100,15 @@ impl<'a> Situation<'a> {
 
 fn noted(note: String) -> Explanation {
     Explanation { notes: vec![note], ..Explanation::default() }
+}
+
+/// Why later builds are not answered with the image of this one.
+fn not_reusable(inputs: &Inputs) -> Option<String> {
+    let first = inputs.unknown.first()?;
+    let line = if first.line > 0 { format!("line {}: ", first.line) } else { String::new() };
+    let more = match inputs.unknown.len() {
+        1 => String::new(),
+        all => format!(", and {} more", all - 1),
+    };
+    Some(format!("the image is not reusable: {line}{}{more}", first.what))
 }

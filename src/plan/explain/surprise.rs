@@ -51,7 +51,9 @@ pub(super) fn surprises(
         let what =
             format!("step {} of stage `{}`, `{}`,", step.number, stage.name, parts::cut(&step.instruction));
         told.push(if known.contains(&step.digest) {
-            format!("{what} ran although the record has it: {}", why_run(records, suspect))
+            let moving = inputs.unknown.iter().find(|unknown| unknown.line == step.line);
+            let why = moving.map_or_else(|| why_run(records, suspect), |unknown| unknown.what.clone());
+            format!("{what} ran although the record has it: {why}")
         } else {
             format!("{what} did not have to run: {}", why_cached(stage, index))
         });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs};
+use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs, Unknown};
 use crate::model::outcome::StepOutcome;
 use crate::model::record::RecordedEngine;
 
@@ -507,4 +507,25 @@ fn what_is_read_decides_which_records_count() {
     None 
     None 
     ");
+}
+
+#[test]
+fn what_may_move_unseen_is_told_and_blamed() {
+    let mut now = inputs(&[("app", vec![from("img", "1"), step("ADD https://host/x /x")])]);
+    let what = "ADD fetches https://host/x without --checksum".to_owned();
+    now.unknown = vec![Unknown { line: now.stages[0].steps[1].line, what: what.clone() }; 2];
+    let records = [recorded("branch-main", now.clone())];
+    let situation = Situation {
+        inputs: Ok(&now),
+        reading: Reading::Chain,
+        records: &records,
+        sources: &["branch-main".to_owned()],
+        candidates: &[],
+        own: Some("branch-main"),
+        is_empty: true,
+    };
+    let line = now.unknown[0].line;
+    let told = situation.conclude(&went(&now, |_, _| StepStatus::Run), Suspect::default());
+    assert_eq!(told.notes, [format!("the image is not reusable: line {line}: {what}, and 1 more")]);
+    assert!(told.surprises[0].ends_with(&what), "{:?}", told.surprises);
 }
