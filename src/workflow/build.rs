@@ -28,7 +28,7 @@ use crate::workflow::facts::{self, Surroundings};
 use crate::workflow::keep::{self, Finished};
 use crate::workflow::reuse::give::{self, Asked};
 use crate::workflow::reuse::look::{Answer, Search};
-use crate::workflow::reuse::store;
+use crate::workflow::reuse::store::{self, NotKept};
 use crate::workflow::source::{self, Source};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::world::World;
@@ -163,8 +163,13 @@ pub(super) async fn carry_out_prepared(
                 };
                 match store::store(world, place, finished).await {
                     Ok(written) => outcome.written.extend(written),
-                    Err(reason) => {
-                        let warning = format!("the image will not answer later builds: {reason}");
+                    // Nothing went wrong: it is not the image that its inputs would make again.
+                    Err(NotKept::Doubt(reason)) => {
+                        let note = format!("the image will not answer later builds: {reason}");
+                        outcome.explanation.get_or_insert_default().notes.push(note);
+                    }
+                    Err(NotKept::Registry(error)) => {
+                        let warning = format!("the image will not answer later builds: {error}");
                         world.printer.warning(&warning);
                         warnings.push(warning);
                     }

@@ -412,11 +412,16 @@ fn what_changes_while_it_is_built_is_not_kept() {
     scene.test.add_program("docker", &script);
     let raced = scene.push("1", &[]);
     assert_built(&raced);
-    assert!(raced.warnings().contains("`src/two.txt` changed while it was built"), "{raced}");
+    assert!(notes(&raced).contains("`src/two.txt` changed while it was built"), "{raced}");
     assert_eq!(scene.kept("branch-main"), None);
     std::fs::remove_file(scene.test.path("bin/docker")).unwrap();
     assert_built(&scene.push("2", &[]));
     assert_reused(&scene.push("3", &[]), "branch-main");
+}
+
+/// What the report notes.
+fn notes(build: &Build) -> String {
+    build.report["explanation"]["notes"].to_string()
 }
 
 fn own_base(kind: Kind) {
@@ -430,7 +435,7 @@ fn own_base(kind: Kind) {
     let base = format!("BASE={base}");
     let build = scene.push("1", &["--build-arg", &base]);
     assert_built(&build);
-    assert!(build.warnings().contains("the registry has another image of that name"), "{build}");
+    assert!(notes(&build).contains("the registry has another image of that name"), "{build}");
     assert_eq!(scene.kept("branch-main"), None, "{build}");
     // Told to take the registry's, the engine does, and the image is what its digest says.
     let pulled = scene.push("2", &["--build-arg", &base, "--pull"]);
