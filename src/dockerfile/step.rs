@@ -203,7 +203,6 @@ impl Expander<'_> {
                     false => Done::Step(self.shown(&instruction.text), Operation::Workdir(word)),
                 })
             }
-            _ if placed.is_trigger => Ok(Done::Setting(self.word(&instruction.text)?)),
             _ => {
                 let value = self.word(&as_noted(&instruction.text)).unwrap_or_else(|_| Word::plain(""));
                 let rest = words::split(&instruction.text, self.lexer.escape).rest;

@@ -100,7 +100,7 @@ async fn of_platform(
     let named = named_contexts(request, &world.folder);
     let asked = Asked { graph, platform, contexts: &named };
     let wanted = wanted::wanted(asked);
-    let frontend = frontend(request, source);
+    let frontend = frontend(request, source, &world.environment);
     let mirrors = &settings.registry_mirrors;
     let looked = Look {
         request: request.clone(),
@@ -141,9 +141,9 @@ fn named_contexts(request: &Request, working: &Path) -> BTreeMap<String, NamedCo
 }
 
 /// The image of the frontend, where one is named.
-fn frontend(request: &Request, source: &Source) -> Option<String> {
+fn frontend(request: &Request, source: &Source, environment: &Environment) -> Option<String> {
     let given = request.build_args().filter(|(name, _)| *name == "BUILDKIT_SYNTAX").last();
-    if let Some((_, Some(frontend))) = given {
+    if let Some(frontend) = given.and_then(|(name, value)| value.or_else(|| environment.by_name(name))) {
         return Some(frontend.to_owned());
     }
     let Text::Known(bytes) = &source.dockerfile else { return None };

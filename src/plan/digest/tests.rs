@@ -154,6 +154,18 @@ fn a_build_argument_counts_from_its_declaration() {
 }
 
 #[test]
+fn what_a_trigger_sets_counts_for_the_stage_on_it() {
+    let with = |user: &str| {
+        build(&format!(
+            "FROM img AS b\nONBUILD USER {user}\nFROM b AS c\nRUN one\nFROM img AS d\nCOPY --from=c /a /a\n"
+        ))
+    };
+    assert_eq!(with("x").against(&with("y")).0, ["c 1", "d 2"]);
+    let with = |shell: &str| build(&format!("FROM img AS b\nONBUILD SHELL [\"{shell}\"]\nFROM b\nRUN one\n"));
+    assert_eq!(with("sh").against(&with("bash")), (vec!["stage-1 1".to_owned()], true));
+}
+
+#[test]
 fn values_that_depend_on_the_base_bring_their_text() {
     let with = |text: &str| build(&format!("FROM img\nENV P=$UNKNOWN/{text}\nRUN one\n"));
     assert_eq!(with("a").against(&with("b")).0, ["stage-0 2"]);
