@@ -115,10 +115,18 @@ impl Expander<'_> {
             variables: self.in_scope()?,
             state: vec![
                 ("user", self.walk.user.clone()),
-                ("working folder", self.walk.workdir.clone()),
+                ("working folder", self.folder()),
                 ("shell", self.walk.shell.clone()),
             ],
         })
+    }
+
+    /// The working folder, with what else it depends on, unless that is the base alone.
+    fn folder(&self) -> String {
+        let unclear = self.walk.unclear_workdir.clone();
+        let of_base = Walk::from_unknown().unclear_workdir;
+        Word { text: self.walk.workdir.clone(), unclear: unclear.filter(|it| Some(it) != of_base.as_ref()) }
+            .whole()
     }
 
     pub(super) fn copy(
@@ -142,26 +150,24 @@ impl Expander<'_> {
         }
         let mut inline = Vec::new();
         for heredoc in &instruction.heredocs {
-            // Whatever the rules for quotes in it are: as written, and what its variables are.
-            let lexer = Lexer { raw_quotes: true, raw_escapes: true, ..self.lexer };
-            let expanded = match heredoc.expand {
-                true => self.expand(lexer, &heredoc.content).map(|it| it.text).unwrap_or_default(),
-                false => String::new(),
-            };
-            let text = format!("{} {} {expanded}", heredoc.strip_tabs, heredoc.content);
-            let unclear = match heredoc.expand && self.walk.unknown_base {
-                true => self.word(&heredoc.content).map_or(None, |word| word.unclear),
-                false => None,
-            };
-            inline.push((heredoc.name.clone(), Word { text, unclear }));
+            // Whatever the rules for quotes in it are, and however they were in older frontends: as written, and what
+            // the variables are that it names. Those of the base come with the base.
+            let mut values = if heredoc.expand { self.in_scope()? } else { Vec::new() };
+            values.retain(|(name, _)| {
+                heredoc.content.contains(&format!("${name}"))
+                    || heredoc.content.contains(&format!("${{{name}"))
+            });
+            let text = format!("{} {} {values:?}", heredoc.strip_tabs, heredoc.content);
+            inline.push((heredoc.name.clone(), Word::plain(text)));
         }
         let mut destination = self.word(&transfer.destination)?;
         if !destination.text.starts_with('/') {
             let folder = &self.walk.workdir;
             let slash = if destination.text.ends_with('/') || destination.text == "." { "/" } else { "" };
             destination.text = format!("{}{slash}", absolute(&format!("{folder}/{}", destination.text)));
-            if self.walk.unknown_workdir {
-                destination.unclear.get_or_insert_with(|| Digest::of(b"the base's working folder"));
+            if let Some(folder) = &self.walk.unclear_workdir {
+                let own = destination.unclear.as_ref().map(Digest::as_str).unwrap_or_default();
+                destination.unclear = Some(Digest::of(format!("{folder} {own}").as_bytes()));
             }
         }
         let names = self.named_in(&instruction.text);

@@ -98,6 +98,14 @@ pub struct Setting {
 }
 
 impl Word {
+    /// The text, with the digest of what else it depends on.
+    pub fn whole(&self) -> String {
+        match &self.unclear {
+            Some(rest) => format!("{} ({rest})", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     /// A text that depends on nothing.
     pub(super) fn plain(text: impl Into<String>) -> Self {
         Word { text: text.into(), unclear: None }

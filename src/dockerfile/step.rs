@@ -21,7 +21,7 @@ use super::operation::{Operation, Setting, Word};
 use super::resolve::expansion_failed;
 use super::variables::{Variable, Variables};
 use super::words;
-use crate::model::reference::Reference;
+use crate::model::reference::{Digest, Reference};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub(super) struct Walk {
     pub(super) variables: Variables,
     /// That of an image is not known; most that are built upon have none.
     pub(super) workdir: String,
-    /// The working folder depends on what is not known.
-    pub(super) unknown_workdir: bool,
+    /// What the working folder depends on beside its text: the base's own, or variables that are not known.
+    pub(super) unclear_workdir: Option<Digest>,
     pub(super) user: String,
     /// The `SHELL` instruction.
     pub(super) shell: String,
@@ -66,13 +66,14 @@ impl Walk {
         let mut variables = Variables::default();
         variables.set("PATH", Variable { value: Word::plain(path), is_argument: false });
         let (user, shell) = (String::new(), String::new());
-        Walk { variables, workdir: "/".to_owned(), unknown_workdir: false, user, shell, unknown_base: false }
+        Walk { variables, workdir: "/".to_owned(), unclear_workdir: None, user, shell, unknown_base: false }
     }
 
     /// On an image or a context.
     pub(super) fn from_unknown() -> Self {
         let variables = Variables::default();
-        Walk { variables, unknown_workdir: true, unknown_base: true, ..Walk::from_scratch() }
+        let unclear_workdir = Some(Digest::of(b"the base's"));
+        Walk { variables, unclear_workdir, unknown_base: true, ..Walk::from_scratch() }
     }
 
     /// How much there is to copy for a stage that stands on this one.
@@ -171,7 +172,7 @@ impl Expander<'_> {
                     values.push((self.word(name)?, self.word(value)?));
                 }
                 for (name, value) in &values {
-                    self.set(&name.text, value.clone(), false)?;
+                    self.set(&name.whole(), value.clone(), false)?;
                 }
                 Ok(Done::Setting(Word::plain(format!("{} {values:?}", as_noted(&instruction.text)))))
             }
@@ -195,8 +196,11 @@ impl Expander<'_> {
                 let is_absolute = path.starts_with('/');
                 let from = if is_absolute { "/" } else { &self.walk.workdir };
                 self.walk.workdir = absolute(&format!("{from}/{path}"));
-                self.walk.unknown_workdir =
-                    word.unclear.is_some() || self.walk.unknown_workdir && !is_absolute;
+                self.walk.unclear_workdir = match (&word.unclear, &self.walk.unclear_workdir) {
+                    (Some(own), Some(before)) => Some(Digest::of(format!("{before} {own}").as_bytes())),
+                    (Some(own), None) => Some(own.clone()),
+                    (None, before) => before.clone().filter(|_| !is_absolute),
+                };
                 let word = Word { text: format!("{} {}", self.walk.user, self.walk.workdir), ..word };
                 Ok(match self.walk.workdir == "/" {
                     true => Done::Setting(word),
@@ -207,7 +211,7 @@ impl Expander<'_> {
                 let value = self.word(&as_noted(&instruction.text)).unwrap_or_else(|_| Word::plain(""));
                 let rest = words::split(&instruction.text, self.lexer.escape).rest;
                 match instruction.name.as_str() {
-                    "USER" => self.walk.user = self.word(rest)?.text,
+                    "USER" => self.walk.user = self.word(rest)?.whole(),
                     "SHELL" => self.walk.shell = rest.to_owned(),
                     _ => {}
                 }

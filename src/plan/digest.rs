@@ -22,7 +22,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dockerfile::{Base, Copy, CopySource, Operation, Run, Source, StageNode, Step, Variable, Word};
+use crate::dockerfile::{Base, Copy, CopySource, Operation, Run, Source, StageNode, Step, Variable};
 use crate::model::inputs::{File, Inputs, Part, PartKind, Selector, StageInputs, StepInputs, Unknown};
 use crate::model::platform::Platform;
 use crate::model::reference::Digest;
@@ -124,7 +124,7 @@ impl Maker<'_> {
                 Operation::Base => (base.iter().cloned().collect(), Vec::new(), true),
                 Operation::Run(run) => self.run(step, run),
                 Operation::Copy(copy) => self.copy(step, copy),
-                Operation::Workdir(word) => (vec![instruction(step, &[text_of(word)])], Vec::new(), false),
+                Operation::Workdir(word) => (vec![instruction(step, &[word.whole()])], Vec::new(), false),
                 Operation::Nothing => continue,
             };
             let digest = match (&step.operation, alone) {
@@ -158,7 +158,7 @@ impl Maker<'_> {
         }
         for mount in &run.mounts {
             let fields: Vec<String> =
-                mount.fields.iter().map(|(name, word)| format!("{name}={}", text_of(word))).collect();
+                mount.fields.iter().map(|(name, word)| format!("{name}={}", word.whole())).collect();
             parts.push(part(PartKind::Option, "--mount", &fields.join(",")));
         }
         for (source, selector) in taken(&step.operation) {
@@ -168,13 +168,13 @@ impl Maker<'_> {
     }
 
     fn copy(&mut self, step: &Step, copy: &Copy) -> (Vec<Part>, Vec<usize>, bool) {
-        let mut words = vec![copy.is_add.to_string(), text_of(&copy.destination)];
+        let mut words = vec![copy.is_add.to_string(), copy.destination.whole()];
         for (name, word) in copy.options.iter().chain(&copy.inline) {
-            words.extend([name.clone(), text_of(word)]);
+            words.extend([name.clone(), word.whole()]);
         }
         for source in &copy.sources {
             let (CopySource::Path(word) | CopySource::Remote(word)) = source;
-            words.push(text_of(word));
+            words.push(word.whole());
             if let CopySource::Remote(word) = source
                 && let Some(what) = moving(copy, word)
             {
@@ -301,7 +301,7 @@ impl Maker<'_> {
         let mut parts = Vec::new();
         for node in chain.into_iter().rev() {
             for setting in &node.settings {
-                let value = hidden(&[setting.text.clone(), text_of(&setting.value)]);
+                let value = hidden(&[setting.text.clone(), setting.value.whole()]);
                 parts.push(part(PartKind::Instruction, &setting.text, &value));
             }
         }
@@ -330,14 +330,7 @@ fn instruction(step: &Step, words: &[String]) -> Part {
 
 fn variable((name, variable): &(String, Variable)) -> Part {
     let kind = if variable.is_argument { PartKind::Argument } else { PartKind::Variable };
-    part(kind, name, &hidden(&[text_of(&variable.value)]))
-}
-
-fn text_of(word: &Word) -> String {
-    match &word.unclear {
-        Some(rest) => format!("{} ({rest})", word.text),
-        None => word.text.clone(),
-    }
+    part(kind, name, &hidden(&[variable.value.whole()]))
 }
 
 fn hidden(values: &[String]) -> String {

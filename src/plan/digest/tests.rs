@@ -154,6 +154,22 @@ fn a_build_argument_counts_from_its_declaration() {
 }
 
 #[test]
+fn a_file_in_the_dockerfile_has_the_values_that_it_names() {
+    for text in ["it's $V", "'$V'", "${V:-x}", "\\$V"] {
+        let with = |value| Build {
+            arguments: vec![("V", value)],
+            ..build(&format!("FROM img\nARG V\nARG W=1\nCOPY <<E /e\n{text}\nE\n"))
+        };
+        assert_eq!(with("1").against(&with("2")).0, ["stage-0 2"], "{text}");
+    }
+    let with = |value| Build {
+        arguments: vec![("V", value)],
+        ..build("FROM img\nARG V\nCOPY <<'E' <<F /e/\n$V\nE\nnone\nF\n")
+    };
+    assert_eq!(with("1").against(&with("2")).0, [""; 0]);
+}
+
+#[test]
 fn what_a_trigger_sets_counts_for_the_stage_on_it() {
     let with = |user: &str| {
         build(&format!(
@@ -169,6 +185,11 @@ fn what_a_trigger_sets_counts_for_the_stage_on_it() {
 fn values_that_depend_on_the_base_bring_their_text() {
     let with = |text: &str| build(&format!("FROM img\nENV P=$UNKNOWN/{text}\nRUN one\n"));
     assert_eq!(with("a").against(&with("b")).0, ["stage-0 2"]);
+    for instruction in ["USER", "WORKDIR"] {
+        let with = |name: &str| build(&format!("FROM img\n{instruction} ${name}\nRUN one\n"));
+        let (changed, _) = with("ONE").against(&with("OTHER"));
+        assert_eq!(changed, ["stage-0 2"], "{instruction}");
+    }
     let with = |text: &str| build(&format!("FROM img\nARG A={text}\nCOPY ${{UNKNOWN:+$A}} /x\n"));
     assert_eq!(with("a").against(&with("b")).0, ["stage-0 2"]);
 }
