@@ -3,6 +3,8 @@
 //! It is made before the engine is asked for anything, kept in a build's record, and compared with that of an earlier
 //! build to say why a step ran again.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::reference::Digest;
@@ -29,6 +31,15 @@ pub struct Unknown {
     pub line: usize,
     /// What it is, in the words of the report: ``ADD fetches https://example.com/x without --checksum``.
     pub what: String,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(formatter, "line {}: ", self.line)?;
+        }
+        formatter.write_str(&self.what)
+    }
 }
 
 /// The steps of one stage.

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use crate::model::platform::Platform;
 use crate::model::reference::{Digest, Reference};
 use crate::registry::Client;
+use crate::workflow::lookup;
 
 /// What an image without registry is looked for in, before its own.
 const HUB: &str = "docker.io";
@@ -44,10 +45,7 @@ pub async fn digest(client: &Client, mirrors: &[String], image: &str) -> Result<
     match client.head_manifest(&reference).await {
         Ok(Some(found)) => Ok(found.digest),
         Ok(None) => Err("its registry does not have it".to_owned()),
-        Err(error) => {
-            let text = error.to_string();
-            Err(text.strip_prefix(&format!("{reference}: ")).unwrap_or(&text).to_owned())
-        }
+        Err(error) => Err(lookup::reason(&error, &reference)),
     }
 }
 

@@ -53,7 +53,7 @@ impl Names {
             cache_repo(settings.cache_repo.as_ref(), pipeline, images).map_err(|none| none.to_string());
         let asked = facts::platforms(request, world, warnings);
         // The refs' names depend on the platform, which the engine tells; until then it is taken to be this machine's.
-        let guessed = if asked.is_empty() { vec![facts::this_machine()] } else { asked.clone() };
+        let guessed = facts::guessed(&asked);
         Names { cache_repo, asked, guessed }
     }
 

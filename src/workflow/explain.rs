@@ -106,10 +106,7 @@ pub async fn against(
         images => CacheRefs::beside(world, settings, client, images).await?,
     };
     let pipeline = crate::pipeline::detect(&world.environment, &world.folder).await.pipeline;
-    let mut platforms = facts::platforms(request, world, &mut Vec::new());
-    if platforms.is_empty() {
-        platforms.push(facts::this_machine());
-    }
+    let platforms = facts::guessed(&facts::platforms(request, world, &mut Vec::new()));
     let (project, repo) = (pipeline.project_folder.as_deref(), Some(&refs.repo));
     let keys = facts::keys(request, &source, project, &world.folder, &platforms, None, repo);
     let recorded = of_image(&refs, &keys, word).await?;

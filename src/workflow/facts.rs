@@ -73,9 +73,8 @@ pub async fn inputs_without_engine(
 ) -> Result<Inputs, Error> {
     let client = registry(world, settings)?;
     let pipeline = surroundings(world, settings, before::folder(request, world)).await.pipeline;
-    let asked = platforms(request, world, &mut Vec::new());
+    let platforms = guessed(&platforms(request, world, &mut Vec::new()));
     let build_platform = this_machine();
-    let platforms = if asked.is_empty() { vec![build_platform.clone()] } else { asked };
     // A mistake in the Dockerfile is told as such.
     graph::graph(request, source, &platforms, &build_platform, &world.environment)?.map_err(Error::Inputs)?;
     let given = Given {
@@ -340,6 +339,11 @@ pub(super) fn platforms(request: &Request, world: &World, warnings: &mut Vec<Str
         }
     }
     platforms
+}
+
+/// The platforms that were asked for; for none, the engine's own, which is taken to be this machine's.
+pub(super) fn guessed(asked: &[Platform]) -> Vec<Platform> {
+    if asked.is_empty() { vec![this_machine()] } else { asked.to_vec() }
 }
 
 pub(super) fn this_machine() -> Platform {

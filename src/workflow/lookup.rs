@@ -52,10 +52,15 @@ pub async fn candidates(
     futures_util::future::join_all(asked).await
 }
 
+/// What an error about a ref says, without the ref, for whoever names it before.
+pub(super) fn reason(error: &Error, reference: &Reference) -> String {
+    let text = error.to_string();
+    text.strip_prefix(&format!("{reference}: ")).unwrap_or(&text).to_owned()
+}
+
 /// Why a candidate is of no use, in the words of the report, which names the candidate before them.
 fn of_error(error: &Error, candidate: &Reference) -> Finding {
-    let text = error.to_string();
-    let reason = text.strip_prefix(&format!("{candidate}: ")).unwrap_or(&text).to_owned();
+    let reason = reason(error, candidate);
     match error {
         Error::NotFound { .. } => Finding::Missing,
         Error::Unreachable { .. } => Finding::Unreachable(reason),

@@ -105,10 +105,9 @@ fn noted(note: String) -> Explanation {
 /// Why later builds are not answered with the image of this one.
 fn not_reusable(inputs: &Inputs) -> Option<String> {
     let first = inputs.unknown.first()?;
-    let line = if first.line > 0 { format!("line {}: ", first.line) } else { String::new() };
     let more = match inputs.unknown.len() {
         1 => String::new(),
         all => format!(", and {} more", all - 1),
     };
-    Some(format!("the image is not reusable: {line}{}{more}", first.what))
+    Some(format!("the image is not reusable: {first}{more}"))
 }

@@ -89,8 +89,7 @@ pub async fn seek(
         }
     };
     if let Some(unknown) = inputs.unknown.first() {
-        let line = if unknown.line > 0 { format!("line {}: ", unknown.line) } else { String::new() };
-        return Err(Looked::not(format!("{line}{}", unknown.what)));
+        return Err(Looked::not(unknown.to_string()));
     }
     if let Some(reason) = &wanted.anew {
         return Err(Looked::absent(reason.clone()));
