@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import engines, proof, testbed
-from .contenders import Contender, Job
+from .contenders import NETWORK_FILE, Contender, Job, network_file
 from .measuring import Failed, measure
 from .proxy import Proxy
 from .registry import Registry
@@ -36,6 +36,8 @@ class Outcome:
     """What came of them."""
 
     runs: Runs = field(default_factory=Runs)
+    engines: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The versions of each engine that built."""
     failures: list[str] = field(default_factory=list)
     """What failed, and where, with the end of its output. The contender sits out the rest of its round."""
 
@@ -80,7 +82,7 @@ class Round:
                     continue
                 where = f"{self.name}, {scenario}, {contender.title} on {engines.ENGINES[contender.engine]}"
                 try:
-                    run = self.build(contender, scenario, place + 1)
+                    run = self.build(contender, scenario, place + 1, outcome)
                 except (Failed, proof.Stale) as error:
                     outcome.failures.append(f"{where}:\n{error}")
                     say(outcome.failures[-1])
@@ -91,11 +93,13 @@ class Round:
                     outcome.runs.all.append(run)
                 say(f"{run.seconds:7.2f} s  {where}, {self.round_trip_ms:g} ms{'' if asked else ' (not asked for, but needed)'}")
 
-    def build(self, contender: Contender, scenario: str, number: int) -> Run:
+    def build(self, contender: Contender, scenario: str, number: int, outcome: Outcome) -> Run:
         """One build on an empty engine, and the proof of what it pushed."""
         sample = self.folder / f"{contender.name}-{contender.engine}"
         if not sample.exists():
             shutil.copytree(testbed.ROOT / self.workload.folder, sample)
+            if self.workload.bakefile:
+                (sample / NETWORK_FILE).write_text(network_file(self.workload))
         what = SCENARIOS[scenario]
         what.prepare(self.workload, sample, number)
         repository = f"bench/{contender.name}-{contender.engine}"
@@ -106,6 +110,8 @@ class Round:
         with engines.empty(contender.engine, self.proxy.address) as engine:
             environment = engine.environment | contender.environment(job)
             took = measure(contender.commands(job), sample, environment, engine.processes(), self.proxy)
+            if contender.engine not in outcome.engines:
+                outcome.engines[contender.engine] = engine.versions()
         proof.check(job, f"{self.registry.address}/{base}", what, sample, f"{self.registry.address}/{repository}")
         return Run(
             workload=self.name, scenario=scenario, contender=contender.name, engine=contender.engine,

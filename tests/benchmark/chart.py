@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 from . import engines, table
 from .runs import Runs, Spread
 
-LABELS, COLUMN, BAR, GAP = 250, 128, 12, 6
-HEAD, TITLE, MARGIN = 48, 30, 16
-VALUE = 44
+LABELS, COLUMN, BAR, GAP = 314, 114, 12, 5
+HEAD, TITLE, MARGIN = 66, 30, 16
+VALUE = 42
 """Room for a number behind the longest bar."""
 
 STYLE = """
@@ -30,8 +30,12 @@ def svg(runs: Runs, titles: dict[str, str]) -> str:
     """The whole picture."""
     scenarios = runs.values("scenario")
     width = MARGIN + LABELS + COLUMN * len(scenarios) + MARGIN
-    body = [label(MARGIN + LABELS + COLUMN * column, MARGIN + 12, scenario, "bold") for column, scenario in enumerate(scenarios)]
-    body.append(label(MARGIN, MARGIN + 12, "seconds to the pushed image, on an empty engine", "muted"))
+    rounds = len(runs.values("round"))
+    what = "Seconds from an empty engine to the pushed image" + (
+        f"; medians of {rounds} rounds, a line from the fastest to the slowest" if rounds > 1 else ""
+    )
+    body = [label(MARGIN, MARGIN + 12, what, "muted")]
+    body += [label(MARGIN + LABELS + COLUMN * column, MARGIN + 36, scenario, "bold") for column, scenario in enumerate(scenarios)]
     top = HEAD
     for workload in runs.values("workload"):
         for round_trip_ms in runs.values("round_trip_ms"):
@@ -44,7 +48,9 @@ def svg(runs: Runs, titles: dict[str, str]) -> str:
     return "\n".join([head, name, f"<style>{STYLE}</style>", page, *body, "</svg>"]) + "\n"
 
 
-def draw_band(runs: Runs, titles: dict[str, str], workload: str, round_trip_ms: float, top: int, width: int) -> tuple[list[str], int]:
+def draw_band(
+    runs: Runs, titles: dict[str, str], workload: str, round_trip_ms: float, top: int, width: int
+) -> tuple[list[str], int]:
     """The bars of a workload at a latency, and their height; nothing where nothing was built."""
     of = {"workload": workload, "round_trip_ms": round_trip_ms}
     lines = runs.lines(**of)
@@ -56,8 +62,10 @@ def draw_band(runs: Runs, titles: dict[str, str], workload: str, round_trip_ms: 
         f'<line class="hair" x1="{MARGIN}" x2="{width - MARGIN}" y1="{top}" y2="{top}"/>',
         label(MARGIN, top + 20, table.title(workload, round_trip_ms), "title"),
     ]
-    for row, (contender, engine) in enumerate(lines):
-        y = top + TITLE + row * (BAR + GAP)
+    y, last = top + TITLE, lines[0][1]
+    for contender, engine in lines:
+        # Engines stand apart: within one, contenders are compared.
+        y, last = y + (GAP if engine != last else 0), engine
         ours = contender == "layerlift"
         drawn.append(label(MARGIN, y + BAR - 2, titles.get(contender, contender), "bold" if ours else ""))
         drawn.append(label(MARGIN + LABELS - 12, y + BAR - 2, engines.SHORT[engine], "muted end"))
@@ -65,7 +73,8 @@ def draw_band(runs: Runs, titles: dict[str, str], workload: str, round_trip_ms: 
             took = runs.spread("seconds", scenario=scenario, contender=contender, engine=engine, **of)
             if took:
                 drawn += bar(MARGIN + LABELS + COLUMN * column, y, took, scale, ours)
-    return drawn, TITLE + len(lines) * (BAR + GAP) + GAP
+        y += BAR + GAP
+    return drawn, y + GAP - top
 
 
 def bar(x: float, y: float, took: Spread, scale: float, ours: bool) -> list[str]:
@@ -75,9 +84,13 @@ def bar(x: float, y: float, took: Spread, scale: float, ours: bool) -> list[str]
     drawn = [f'<rect class="{kind}" x="{x}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"/>']
     middle = y + BAR / 2
     if took.count > 1:
-        drawn.append(f'<line class="between" x1="{x + took.least * scale:.1f}" x2="{x + took.most * scale:.1f}" y1="{middle}" y2="{middle}"/>')
+        drawn.append(
+            f'<line class="between" x1="{x + took.least * scale:.1f}" x2="{x + took.most * scale:.1f}" y1="{middle}" y2="{middle}"/>'
+        )
     digits = 1 if took.median < 99.95 else 0
-    drawn.append(label(x + max(length, took.most * scale) + 4, y + BAR - 2, f"{took.median:.{digits}f}", "bold" if ours else "muted"))
+    drawn.append(
+        label(x + max(length, took.most * scale) + 4, y + BAR - 2, f"{took.median:.{digits}f}", "bold" if ours else "muted")
+    )
     return drawn
 
 

@@ -3,12 +3,13 @@
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from . import builds, chart, interrupts, machine, overhead, reuse, shim, table
+from . import builds, chart, interrupts, measuring, overhead, reuse, table
 from .builds import Outcome, Selection
 from .contenders import NAMES, Contender, contenders
 from .engines import ENGINES
@@ -50,8 +51,8 @@ Contenders (--contender):
 Other parts (--only): `overhead` of each form of command that layerlift wraps, and of `layerlift plan`; `reuse` of an
 unchanged image of 300 MB without an engine, and the reading of 20,000 files; `shim` before a command that builds nothing.
 
-Needs root on Debian, as tests/testbed/setup does; run that with --with-python before. Everything takes three hours a
-round on two cores, one workload on one engine without latency 10 to 20 minutes.
+Needs root on Debian, as tests/testbed/setup does; run that with --with-python before. Everything takes some
+hours; one workload on one engine, without latency, about a quarter of an hour a round.
 """
 
 EXAMPLES = """\
@@ -69,19 +70,44 @@ def parse() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
         "tests/bench", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     binary = ROOT / "target/static/layerlift"
-    parser.add_argument("--layerlift", metavar="FILE", default=binary, type=Path, help="binary, as CI ships it [default: target/static/layerlift]")
+    parser.add_argument(
+        "--layerlift", metavar="FILE", default=binary, type=Path, help="binary, as CI ships it [default: target/static/layerlift]"
+    )
     parser.add_argument("--rounds", metavar="N", default=1, type=positive, help="repetitions; the medians count [default: 1]")
     parser.add_argument("--only", choices=PARTS, help="one part; the shim needs no engine")
-    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="only this one; may be repeated [default: all but hello]")
+    parser.add_argument(
+        "--workload", action="append", choices=WORKLOADS, help="only this one; may be repeated [default: all but hello]"
+    )
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one; may be repeated")
     parser.add_argument("--contender", action="append", choices=NAMES, help="only this one; may be repeated")
-    parser.add_argument("--engine", action="append", choices=ENGINES, help="only this engine; may be repeated; `buildah` is no engine")
-    parser.add_argument("--latency", metavar="MS", action="append", type=milliseconds, help="added round-trip time to the registry; may be repeated [default: 0 and 25]")
+    parser.add_argument(
+        "--engine", action="append", choices=ENGINES, help="only this engine; may be repeated; `buildah` is no engine"
+    )
+    parser.add_argument(
+        "--latency",
+        metavar="MS",
+        action="append",
+        type=milliseconds,
+        help="added round-trip time to the registry; may be repeated [default: 0 and 25]",
+    )
     parser.add_argument("--by-hand", action="store_true", help="only the lines written by hand; needs no binary")
     parser.add_argument("--builder-image", metavar="REF", help="image of BuildKit, for the builder in a container")
-    parser.add_argument("--json", metavar="FILE", default=ROOT / "target/bench.json", type=Path, help="every run, and the ratios [default: target/bench.json]")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        default=ROOT / "target/bench.json",
+        type=Path,
+        help="every run, and the ratios [default: target/bench.json]",
+    )
     parser.add_argument("--svg", metavar="FILE", type=Path, help="a chart of the medians")
-    parser.add_argument("--from", dest="earlier", metavar="FILE", type=Path, help="run nothing: show the builds of an earlier run's JSON")
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        metavar="FILE",
+        action="append",
+        type=Path,
+        help="run nothing: show the chosen builds of an earlier run's JSON; may be repeated",
+    )
     return parser, parser.parse_args()
 
 
@@ -115,10 +141,22 @@ def selected(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Se
     return Selection(list(dict.fromkeys(options.workload or COMPARED)), scenarios, found, round_trips, options.rounds)
 
 
+def earlier(options: argparse.Namespace) -> Runs:
+    """What earlier runs measured, of what the options ask for."""
+    found = [run for file in options.earlier for run in Runs.from_json(json.loads(file.read_text())["builds"]).all]
+    wanted = {
+        "workload": options.workload, "scenario": options.scenario, "contender": options.contender,
+        "engine": options.engine, "round_trip_ms": options.latency,
+    }  # fmt: skip
+    return Runs(
+        run for run in found if all(getattr(run, name) in (values or [getattr(run, name)]) for name, values in wanted.items())
+    )
+
+
 def main() -> None:
     parser, options = parse()
     if options.earlier:
-        show(Runs.from_json(json.loads(options.earlier.read_text())["builds"]), options)
+        show(earlier(options), options)
         return
     options.layerlift = options.layerlift.resolve()
     parts = [part for part in PARTS if part == (options.only or part)]
@@ -129,23 +167,23 @@ def main() -> None:
     selection = selected(parser, options)
     interrupts.install()
     outcome = Outcome()
-    result = {"date": time.strftime("%Y-%m-%d"), "machine": machine.machine(), "rounds": options.rounds}
+    result = {"date": time.strftime("%Y-%m-%d"), "machine": measuring.machine(), "rounds": options.rounds}
 
     def write() -> None:
         if "builds" in parts:
+            result["engines"] = outcome.engines
             result["builds"] = outcome.runs.as_json() | {"failures": outcome.failures}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
     if not options.by_hand:
-        result["layerlift"] = machine.first_line([options.layerlift, "--version"])
+        result["layerlift"] = (
+            subprocess.run([options.layerlift, "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        )
     with tempfile.TemporaryDirectory(prefix="layerlift-bench-") as name:
         folder = Path(name)
         try:
             if "builds" in parts:
-                with Registry() as registry:
-                    kinds = dict.fromkeys(contender.engine for contender in selection.contenders)
-                    result["engines"] = {kind: machine.versions(kind, registry.address) for kind in kinds}
                 builds.run_all(selection, folder, outcome, write)
             other_parts(parts, options, folder, result)
         finally:
@@ -170,8 +208,8 @@ def other_parts(parts: list[str], options: argparse.Namespace, folder: Path, res
                 result["reuse"] = reuse.run(options.layerlift, registry.address, folder)
                 print(reuse.text(result["reuse"]))
     if "shim" in parts:
-        result["shim"] = shim.run(options.layerlift, folder / "shim")
-        print(shim.text(result["shim"]))
+        result["shim"] = overhead.run_shim(options.layerlift, folder / "shim")
+        print(overhead.shim_text(result["shim"]))
 
 
 def show(runs: Runs, options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """What builds: Docker engines of the testbed, and buildah's store, each without any state and for one `with` block."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -47,9 +48,14 @@ class Docker:
 
     def output(self, *command: str) -> bytes:
         """What a command prints that asks this engine."""
-        return subprocess.run(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-        ).stdout
+        return subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+
+    def versions(self) -> dict[str, str]:
+        """Of the engine, and of its buildx, if it has one."""
+        found = {"docker": self.output("docker", "version", "--format={{.Server.Version}}").decode().strip()}
+        with contextlib.suppress(subprocess.CalledProcessError):
+            found["buildx"] = self.output("docker", "buildx", "version").decode().split()[1]
+        return found
 
     def processes(self) -> str | None:
         """A text in the command line of the engine, of its containerd and of the latter's shims."""
@@ -90,6 +96,11 @@ class Buildah:
             for place in sorted((place for place in mounted if place.startswith(f"{self.folder}/")), reverse=True):
                 subprocess.run(["umount", "-l", place], check=False)
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def versions(self) -> dict[str, str]:
+        return {
+            "buildah": subprocess.run(["buildah", "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().split()[2]
+        }
 
     def processes(self) -> str | None:
         """All of it is the client."""

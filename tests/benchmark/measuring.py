@@ -8,6 +8,7 @@ work is in neither.
 
 import contextlib
 import os
+import platform
 import subprocess
 import tempfile
 import time
@@ -39,7 +40,9 @@ class Measured:
     """CPU seconds; None where no engine builds."""
 
 
-def measure(commands: list[Command], folder: Path, environment: dict[str, str], engine: str | None, proxy: Proxy | None) -> Measured:
+def measure(
+    commands: list[Command], folder: Path, environment: dict[str, str], engine: str | None, proxy: Proxy | None
+) -> Measured:
     """Runs commands in a folder; `engine` is a text in the command lines of the engine's processes."""
     client = 0.0
     with tempfile.TemporaryFile() as log:
@@ -100,3 +103,14 @@ def cpu_seconds(text: str | None) -> float | None:
         return False
 
     return sum(ticks[pid] for pid in parents if belongs(pid)) * TICK
+
+
+def machine() -> dict:
+    """What is measured on: the processor, the memory and the kernel."""
+    processors = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
+    return {
+        "processor": processors[0] if processors else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "kernel": platform.release(),
+    }

@@ -1,7 +1,9 @@
-"""layerlift beside each form of command that it wraps, with the same work for the engine; and `layerlift plan`."""
+"""What layerlift adds: to each form of command that it wraps, with the same work for the engine; `layerlift plan`; the shim."""
 
 import json
 import statistics
+import subprocess
+import time
 from pathlib import Path
 
 from .contenders import gitlab_variables
@@ -12,6 +14,7 @@ from .testbed import ROOT, say
 HELLO = ROOT / "examples/hello"
 CANDIDATES = 5
 """Scopes that `plan` looks for beside the job's own."""
+CALLS_OF_SHIM = 200
 
 
 def forms(layerlift: Path, repository: str, folder: Path) -> dict[str, tuple[Command, Command]]:
@@ -67,3 +70,29 @@ def text(overhead: dict) -> str:
         lines.append(f"cold {name}: {bare:.2f} s bare, {lifted:.2f} s layerlift ({(lifted / bare - 1) * 100:+.1f} %)")
     lines.append(f"layerlift plan: {statistics.median(overhead['plan']):.3f} s, at most {max(overhead['plan']):.3f} s")
     return "\n".join(lines)
+
+
+def run_shim(layerlift: Path, folder: Path) -> dict[str, list[float]]:
+    """Milliseconds of `docker --version`, a program that ends at once, called by its own path and through the shim, in turns."""
+    times: dict[str, list[float]] = {"bare": [], "shim": []}
+    for part in ("bin", "tmp"):
+        (folder / part).mkdir(parents=True)
+    (folder / "bin/docker").symlink_to("/bin/true")
+    bare = {"PATH": f"{folder}/bin:/usr/bin:/bin", "TMPDIR": f"{folder}/tmp"}
+    subprocess.run([layerlift, "shim"], env=bare, stdout=subprocess.DEVNULL, check=True)
+    (shims,) = (folder / "tmp").iterdir()
+    paths = {"bare": bare, "shim": bare | {"PATH": f"{shims}:{bare['PATH']}"}}
+    programs = {"bare": f"{folder}/bin/docker", "shim": f"{shims}/docker"}
+    for _ in range(CALLS_OF_SHIM):
+        for who, collected in times.items():
+            begin = time.monotonic()
+            subprocess.run([programs[who], "--version"], env=paths[who], stdout=subprocess.DEVNULL, check=True)
+            collected.append(round((time.monotonic() - begin) * 1000, 3))
+    return times
+
+
+def shim_text(times: dict[str, list[float]]) -> str:
+    bare, shim = (statistics.median(times[who]) for who in ("bare", "shim"))
+    worst = statistics.quantiles(times["shim"], n=20)[-1]
+    medians = f"{bare:.1f} ms bare, {shim:.1f} ms through the shim (+{shim - bare:.1f} ms), 19 of 20 below {worst:.1f} ms"
+    return f"docker --version, {len(times['bare'])} calls: {medians}"

@@ -54,7 +54,9 @@ def absent(reference: str, wanted: list[Shown]) -> list[Shown]:
         content = crane("blob", f"{repository}@{layer['digest']}")
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             for entry in archive:
-                for shown in [shown for shown in left if entry.isfile() and fnmatch.fnmatch(entry.name.removeprefix("./"), shown.pattern)]:
+                for shown in [
+                    shown for shown in left if entry.isfile() and fnmatch.fnmatch(entry.name.removeprefix("./"), shown.pattern)
+                ]:
                     left.remove(shown)
                     if shown.content not in archive.extractfile(entry).read():
                         wrong.append(shown)

@@ -69,5 +69,6 @@ def run(layerlift: Path, registry: str, folder: Path) -> dict[str, list[float]]:
 
 def text(reuse: dict[str, list[float]]) -> str:
     return "\n".join(
-        f"{name:14} {min(taken):.2f} s, median {statistics.median(taken):.2f} s, at most {max(taken):.2f} s" for name, taken in reuse.items()
+        f"{name:14} {min(taken):.2f} s, median {statistics.median(taken):.2f} s, at most {max(taken):.2f} s"
+        for name, taken in reuse.items()
     )

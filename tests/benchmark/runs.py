@@ -89,7 +89,9 @@ class Runs:
         """How many times as long as layerlift on the same engine; where that was not run, on the containerd store."""
         for kind in (engine, "28c"):
             if contender != "layerlift" and (
-                found := self.ratios({"contender": contender, "engine": engine}, {"contender": "layerlift", "engine": kind}, **both)
+                found := self.ratios(
+                    {"contender": contender, "engine": engine}, {"contender": "layerlift", "engine": kind}, **both
+                )
             ):
                 return found
         return None

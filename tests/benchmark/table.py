@@ -26,7 +26,12 @@ def text(runs: Runs, titles: dict[str, str]) -> str:
     for workload in runs.values("workload"):
         for round_trip_ms in runs.values("round_trip_ms"):
             of = {"workload": workload, "round_trip_ms": round_trip_ms}
-            parts += [f"{title(workload, round_trip_ms)}:", table(runs, titles, of, seconds), "What that cost:", table(runs, titles, of, costs)]
+            parts += [
+                f"{title(workload, round_trip_ms)}:",
+                table(runs, titles, of, seconds),
+                "What that cost:",
+                table(runs, titles, of, costs),
+            ]
     return "\n\n".join(parts + overhead(runs))
 
 

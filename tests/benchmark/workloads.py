@@ -86,7 +86,9 @@ def new_version(sample: Path, number: int) -> None:
 
 def version(sample: Path) -> Shown:
     """The compiled program holds its version as text."""
-    return Shown("opt/log-counts/log-counts", re.search(r"log-counts version \d+", (sample / "src/main.cc").read_text())[0].encode())
+    return Shown(
+        "opt/log-counts/log-counts", re.search(r"log-counts version \d+", (sample / "src/main.cc").read_text())[0].encode()
+    )
 
 
 def new_edition(sample: Path, number: int) -> None:

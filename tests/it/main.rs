@@ -12,6 +12,7 @@ mod architecture;
 mod auth;
 mod bad_input;
 mod bake;
+mod bench;
 mod buildah;
 mod buildctl;
 mod builder_auto;
