@@ -143,7 +143,9 @@ def selected(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Se
 
 def earlier(options: argparse.Namespace) -> Runs:
     """What earlier runs measured, of what the options ask for."""
-    found = [run for file in options.earlier for run in Runs.from_json(json.loads(file.read_text())["builds"]).all]
+    found = []
+    for file in options.earlier:
+        found += Runs.from_json(json.loads(file.read_text()).get("builds", {"runs": []})).all
     wanted = {
         "workload": options.workload, "scenario": options.scenario, "contender": options.contender,
         "engine": options.engine, "round_trip_ms": options.latency,
@@ -156,8 +158,10 @@ def earlier(options: argparse.Namespace) -> Runs:
 def main() -> None:
     parser, options = parse()
     if options.earlier:
-        show(earlier(options), options)
-        return
+        runs = earlier(options)
+        if not runs.all:
+            parser.error("there are no such builds")
+        return show(runs, options)
     options.layerlift = options.layerlift.resolve()
     parts = [part for part in PARTS if part == (options.only or part)]
     if options.by_hand:

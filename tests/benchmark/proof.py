@@ -16,7 +16,7 @@ from .workloads import Shown
 
 
 class Stale(Exception):
-    """An image holds something else than was built."""
+    """An image holds something else than was built, or it cannot be told."""
 
 
 def check(job: Job, base: str, scenario: Scenario, sample: Path, direct: str) -> None:
@@ -47,17 +47,25 @@ def layers(reference: str) -> list[str]:
 def absent(reference: str, wanted: list[Shown]) -> list[Shown]:
     """What an image does not hold. Its layers are read from the last one on, until everything was found or contradicted."""
     repository = reference.rpartition(":")[0]
-    left, wrong = list(wanted), []
+    left: list[Shown] = list(wanted)
+    wrong: list[Shown] = []
     for layer in reversed(manifest(reference)["layers"]):
         if not left:
             break
-        content = crane("blob", f"{repository}@{layer['digest']}")
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            for entry in archive:
-                for shown in [
-                    shown for shown in left if entry.isfile() and fnmatch.fnmatch(entry.name.removeprefix("./"), shown.pattern)
-                ]:
-                    left.remove(shown)
-                    if shown.content not in archive.extractfile(entry).read():
-                        wrong.append(shown)
+        content = io.BytesIO(crane("blob", f"{repository}@{layer['digest']}"))
+        try:
+            with tarfile.open(fileobj=content) as archive:
+                look(archive, left, wrong)
+        except tarfile.ReadError:
+            raise Stale(f"{reference} has a layer that cannot be read here: {layer['mediaType']}") from None
     return left + wrong
+
+
+def look(archive: tarfile.TarFile, left: list[Shown], wrong: list[Shown]) -> None:
+    """Takes from `left` what is in a layer, and adds to `wrong` what is there with another content."""
+    for entry in archive:
+        name = entry.name.removeprefix("./")
+        for shown in [shown for shown in left if entry.isfile() and fnmatch.fnmatch(name, shown.pattern)]:
+            left.remove(shown)
+            if shown.content not in archive.extractfile(entry).read():
+                wrong.append(shown)

@@ -26,6 +26,8 @@ def text(runs: Runs, titles: dict[str, str]) -> str:
     for workload in runs.values("workload"):
         for round_trip_ms in runs.values("round_trip_ms"):
             of = {"workload": workload, "round_trip_ms": round_trip_ms}
+            if not runs.lines(**of):
+                continue
             parts += [
                 f"{title(workload, round_trip_ms)}:",
                 table(runs, titles, of, seconds),

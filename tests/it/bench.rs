@@ -25,8 +25,13 @@ fn bench(arguments: &[&str]) -> (Value, String) {
 
 #[test]
 fn a_build_is_timed_and_its_costs_are_counted() {
-    let (result, chart) =
-        bench(&["--scenario=cold", "--scenario=unchanged", "--contender=layerlift", "--engine=28c", "--latency=5"]);
+    let (result, chart) = bench(&[
+        "--scenario=cold",
+        "--scenario=unchanged",
+        "--contender=layerlift",
+        "--engine=28c",
+        "--latency=5",
+    ]);
     let [cold, unchanged] = result["builds"]["runs"].as_array().unwrap().as_slice() else {
         panic!("two builds: {result:#}");
     };
