@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::base::process::Command;
 use crate::cli::plan::{VERSION, pipeline_line, setting_name};
 use crate::model::settings::Settings;
+use crate::plan::reuse::Wanted;
 use crate::workflow::decide::Answered;
+use crate::workflow::reuse::look::Answer;
 
 pub(super) fn text(answered: &Answered, settings: &Settings) -> String {
     let mut out = String::new();
@@ -29,15 +31,14 @@ pub(super) fn text(answered: &Answered, settings: &Settings) -> String {
         line(format_args!("  warning     {warning}"));
     }
     line(format_args!("\ncommands"));
-    for (command, purpose) in commands(answered) {
+    for (command, purpose) in commands(&answered.wanted, &answered.answer) {
         line(format_args!("  # {purpose}\n  {command}"));
     }
     out
 }
 
 /// What is run, in order, and what it is for.
-fn commands(answered: &Answered) -> Vec<(String, &'static str)> {
-    let (wanted, answer) = (&answered.wanted, &answered.answer);
+pub(super) fn commands(wanted: &Wanted, answer: &Answer) -> Vec<(String, &'static str)> {
     let put = |name: &_| (format!("(registry) put {name} from {}", answer.reference), "name the image");
     let mut commands: Vec<_> = wanted.push.iter().map(put).collect();
     if !wanted.load.is_empty() {
@@ -70,7 +71,7 @@ pub(super) fn as_json(answered: &Answered, settings: &Settings) -> Value {
             "topic": decision.topic, "choice": decision.choice, "reason": decision.reason,
         })).collect::<Vec<_>>(),
         "warnings": surroundings.warnings,
-        "commands": commands(answered).into_iter().map(|(command, purpose)| json!({
+        "commands": commands(&answered.wanted, &answered.answer).into_iter().map(|(command, purpose)| json!({
             "command": command, "purpose": purpose,
         })).collect::<Vec<_>>(),
     })

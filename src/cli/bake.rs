@@ -7,11 +7,12 @@ use crate::cli::app::BakeArgs;
 use crate::cli::build::exit_code;
 use crate::cli::failure::Failure;
 use crate::cli::group;
-use crate::engine::probe::{self, Probe};
+use crate::engine::probe::Probe;
 use crate::invocation::bake_line;
 use crate::model::outcome::StepStatus;
 use crate::workflow::error::Error;
-use crate::workflow::group::{define, prepare, run as engine_run};
+use crate::workflow::group::decide::{self, Act};
+use crate::workflow::group::{define, run as engine_run};
 use crate::workflow::tell;
 use crate::workflow::world::World;
 
@@ -31,21 +32,28 @@ pub async fn run(arguments: BakeArgs, world: &World) -> Result<u8, Failure> {
     let needs_buildx = Some("`docker buildx bake`".to_owned());
     let wanted = Probe { builder: line.builder.clone(), needs_buildx };
     let asked = async {
-        let (defined, engine) =
-            tokio::join!(define::of_bake(world, line), probe::probe(&world.environment, &wanted));
-        Ok::<_, Error>((defined, engine?))
+        let (defined, start) =
+            tokio::join!(define::of_bake(world, line), decide::start(world, &settings, wanted));
+        Ok::<_, Error>((defined, start?))
     };
-    let (defined, engine) = world.unless_interrupted(asked).await?;
+    let (defined, start) = world.unless_interrupted(asked).await?;
     let defined = match defined {
         Ok(defined) => defined,
         Err(untouched) => return Err(group::untouched(world, &original(), untouched)),
     };
-    let prepared = prepare::prepare(world, &settings, defined.members.clone(), engine).await?;
+    let act = if arguments.dry_run { Act::Suppose } else { Act::Give(begun) };
+    let decided = match decide::decide(world, &settings, &defined, start, act).await? {
+        Ok(decided) => decided,
+        Err(_) => {
+            let untouched = defined.untouched("this engine has no bake".to_owned());
+            return Err(group::untouched(world, &original(), untouched));
+        }
+    };
     if arguments.dry_run {
-        group::show_bake(world, &settings, &defined, &prepared);
+        group::show_bake(world, &settings, &defined, &decided);
         return Ok(0);
     }
-    let outcome = engine_run::run(world, &settings, &defined, prepared, begun).await?;
+    let outcome = engine_run::run(world, &settings, &defined, decided, begun).await?;
     let ran = outcome.count(StepStatus::Run);
     exit_code(outcome.status, outcome.exit_code, &outcome.all_warnings(), ran, &settings)
 }

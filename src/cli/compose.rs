@@ -9,10 +9,14 @@ use crate::cli::failure::Failure;
 use crate::cli::group;
 use crate::engine::bake;
 use crate::invocation::{ComposeLine, ComposeVerb, compose_line};
+use crate::model::engine::Engine;
 use crate::model::outcome::StepStatus;
 use crate::model::settings::Settings;
 use crate::workflow::group::compose::{self, Way};
-use crate::workflow::group::{prepare, run as engine_run, singly};
+use crate::workflow::group::decide::{self, Act, DecidedGroup};
+use crate::workflow::group::define::Group;
+use crate::workflow::group::singly::Services;
+use crate::workflow::group::{run as engine_run, singly};
 use crate::workflow::tell;
 use crate::workflow::world::World;
 
@@ -26,9 +30,17 @@ pub async fn run(arguments: ComposeArgs, world: &World) -> Result<u8, Failure> {
     };
     let settings = arguments.settings.resolve(&world.environment, &world.folder)?;
     tell::check(world, &settings)?;
-    let way = match compose::define(world, &line, arguments.standalone).await? {
+    let way = match compose::define(world, &settings, &line, arguments.standalone).await? {
         Ok(way) => way,
         Err(untouched) => return Err(group::untouched(world, &original(), untouched)),
+    };
+    let way = match decided(world, &settings, way, arguments.dry_run, begun).await? {
+        Ok(way) => way,
+        // What is left to build is not built by a bake here.
+        Err(engine) => match compose::singly(world, &line, arguments.standalone, &engine).await? {
+            Ok(services) => Decided::Singly(services),
+            Err(untouched) => return Err(group::untouched(world, &original(), untouched)),
+        },
     };
     let code = match build(world, &settings, way, arguments.dry_run, begun).await? {
         None => return Ok(0),
@@ -40,24 +52,49 @@ pub async fn run(arguments: ComposeArgs, world: &World) -> Result<u8, Failure> {
     Err(start(&line, arguments.standalone))
 }
 
-/// Builds, or shows how; the exit code, where something was built.
-async fn build(
+/// What is to be done.
+enum Decided {
+    /// A bake builds what no image answers for.
+    Bake(Box<Group>, Box<DecidedGroup>),
+    /// One service after the other.
+    Singly(Services),
+}
+
+/// Decides. The inner error: the engine that cannot bake.
+async fn decided(
     world: &World,
     settings: &Settings,
     way: Way,
     dry_run: bool,
     begun: Instant,
+) -> Result<Result<Decided, Box<Engine>>, Failure> {
+    match way {
+        Way::Bake(defined, start) => {
+            let act = if dry_run { Act::Suppose } else { Act::Give(begun) };
+            let decided = decide::decide(world, settings, &defined, *start, act).await?;
+            Ok(decided.map(|decided| Decided::Bake(defined, Box::new(decided))))
+        }
+        Way::Singly(services) => Ok(Ok(Decided::Singly(services))),
+    }
+}
+
+/// Builds, or shows how; the exit code, where something was built.
+async fn build(
+    world: &World,
+    settings: &Settings,
+    way: Decided,
+    dry_run: bool,
+    begun: Instant,
 ) -> Result<Option<u8>, Failure> {
     let outcome = match way {
-        Way::Bake(defined, engine) => {
-            let prepared = prepare::prepare(world, settings, defined.members.clone(), *engine).await?;
+        Decided::Bake(defined, decided) => {
             if dry_run {
-                group::show_bake(world, settings, &defined, &prepared);
+                group::show_bake(world, settings, &defined, &decided);
                 return Ok(None);
             }
-            engine_run::run(world, settings, &defined, prepared, begun).await?
+            engine_run::run(world, settings, &defined, *decided, begun).await?
         }
-        Way::Singly(services) => {
+        Decided::Singly(services) => {
             if dry_run {
                 let prepared = singly::prepare(world, settings, &services).await?;
                 group::show_services(world, settings, &prepared);

@@ -3,15 +3,22 @@
 use std::fmt::Write;
 
 use crate::base::process::{Command, Handover};
+use crate::cli::answered_plan;
 use crate::cli::failure::Failure;
 use crate::cli::plan::{commands, engine_line, pipeline_line, setting_name};
 use crate::engine::bake;
 use crate::invocation::Left;
+use crate::model::engine::Engine;
 use crate::model::member::Member;
+use crate::model::pipeline::Pipeline;
 use crate::model::settings::Settings;
+use crate::plan::reuse::Looked;
+use crate::plan::scope::Chain;
+use crate::plan::steps::{Decision, scope_decision};
 use crate::workflow::decide::Prepared;
+use crate::workflow::group::decide::{AnsweredMember, DecidedGroup};
 use crate::workflow::group::define::{Group, Untouched};
-use crate::workflow::group::prepare::PreparedGroup;
+use crate::workflow::group::prepare::{PreparedGroup, PreparedMember};
 use crate::workflow::group::run::cache_folder;
 use crate::workflow::world::World;
 
@@ -42,82 +49,124 @@ fn name(command: &Command) -> String {
     plugin.map_or(command.program.clone(), |plugin| format!("{} {plugin}", command.program))
 }
 
-/// Prints the plan of members that one bake builds.
-pub fn show_bake(world: &World, settings: &Settings, group: &Group, prepared: &PreparedGroup) {
-    let members = prepared.members.iter().map(|it| (&it.member, &it.prepared));
-    let mut out = text(members, settings, |_| Vec::new());
-    let folder = cache_folder(settings, prepared);
+/// Prints the plan of members that one bake builds, and of those that images answer for.
+pub fn show_bake(world: &World, settings: &Settings, group: &Group, decided: &DecidedGroup) {
+    let mut out = String::new();
+    let prepared = decided.built.as_ref();
+    let members: Vec<&PreparedMember> = prepared.iter().flat_map(|it| &it.members).collect();
+    facts(&mut out, &decided.surroundings.pipeline, prepared.map(|it| &it.engine), settings);
+    let place = |name: &str| group.members.iter().position(|member| member.name == name);
+    let mut shown: Vec<(&str, String)> = Vec::new();
+    for it in &decided.answered {
+        let mut text = String::new();
+        answer(&mut text, it, &decided.surroundings.scopes);
+        shown.push((&it.member.name, text));
+    }
+    for it in &members {
+        let mut text = String::new();
+        image(&mut text, &it.member, &it.prepared);
+        shown.push((&it.member.name, text));
+    }
+    shown.sort_by_key(|(name, _)| place(name));
+    shown.iter().for_each(|(_, text)| out.push_str(text));
     let _ = writeln!(out, "\ncommands");
-    let mut command = |command: &str, purpose: &str| {
-        let _ = writeln!(out, "  # {purpose}\n  {command}");
-    };
-    for it in &prepared.members {
+    for it in &decided.answered {
+        for (line, purpose) in answered_plan::commands(&it.wanted, &it.answer) {
+            command(&mut out, &line, &format!("{}: {purpose}", it.member.name));
+        }
+    }
+    for it in &members {
         let name = &it.member.name;
         for (line, purpose) in commands(&it.prepared) {
             if purpose == "build" {
                 break;
             }
-            command(&line, &format!("{name}: {purpose}"));
+            command(&mut out, &line, &format!("{name}: {purpose}"));
         }
     }
-    let waves = prepared.waves();
-    for (number, members) in waves.iter().enumerate() {
-        let wave = prepared.wave(members);
-        let added = bake::added(&prepared.engine, &wave.overrides, folder.as_deref());
-        match waves.len() {
-            1 => command(&group.bake.shown(added).to_string(), "build all"),
-            of => {
-                let names = prepared.names(members);
-                let purpose = format!("build {} ({} of {of})", names.join(", "), number + 1);
-                command(&group.bake.of(&names).shown(added).to_string(), &purpose);
-            }
-        }
+    if let Some(prepared) = prepared {
+        bakes(&mut out, settings, group, prepared);
     }
-    for it in &prepared.members {
+    for it in &members {
         let name = &it.member.name;
         let all = commands(&it.prepared).into_iter();
         for (line, purpose) in all.skip_while(|(_, purpose)| purpose != "build").skip(1) {
-            command(&line, &format!("{name}: {purpose}"));
+            command(&mut out, &line, &format!("{name}: {purpose}"));
         }
     }
     world.printer.data(&out);
 }
 
-/// Prints the plan of services that are built one after the other.
-pub fn show_services(world: &World, settings: &Settings, prepared: &[(Member, Prepared)]) {
-    let members = prepared.iter().map(|(member, prepared)| (member, prepared));
-    world.printer.data(&text(members, settings, commands));
+/// The runs of bake.
+fn bakes(out: &mut String, settings: &Settings, group: &Group, prepared: &PreparedGroup) {
+    let folder = cache_folder(settings, prepared);
+    let waves = prepared.waves();
+    let is_whole = prepared.members.len() == group.members.len();
+    for (number, members) in waves.iter().enumerate() {
+        let wave = prepared.wave(members);
+        let added = bake::added(&prepared.engine, &wave.overrides, folder.as_deref());
+        if waves.len() == 1 && is_whole {
+            command(out, &group.bake.shown(added).to_string(), "build all");
+            continue;
+        }
+        let names = prepared.names(members);
+        let purpose = match waves.len() {
+            1 => format!("build {}", names.join(", ")),
+            of => format!("build {} ({} of {of})", names.join(", "), number + 1),
+        };
+        command(out, &group.bake.of(&names).shown(added).to_string(), &purpose);
+    }
 }
 
-fn text<'a>(
-    members: impl Iterator<Item = (&'a Member, &'a Prepared)>,
-    settings: &Settings,
-    commands: impl Fn(&Prepared) -> Vec<(String, String)>,
-) -> String {
+/// Prints the plan of services that are built one after the other.
+pub fn show_services(world: &World, settings: &Settings, prepared: &[(Member, Prepared)]) {
     let mut out = String::new();
-    for (index, (member, prepared)) in members.enumerate() {
-        let (facts, plan) = (&prepared.facts, &prepared.plan);
-        if index == 0 {
-            let _ = writeln!(out, "facts\n  pipeline    {}", pipeline_line(&facts.pipeline));
-            let _ = writeln!(out, "  engine      {}", engine_line(&facts.engine));
-            for (name, origin) in &settings.origins {
-                let _ = writeln!(out, "  setting     {} by {origin}", setting_name(name));
-            }
-        }
-        let _ = writeln!(out, "\nimage {}", member.name);
-        for candidate in &plan.chain.verdicts {
-            let _ = writeln!(out, "  cache ref   {}\n{:14}({})", candidate.reference, "", candidate.verdict);
-        }
-        for decision in &plan.decisions {
-            let (topic, choice) = (decision.topic, &decision.choice);
-            let _ = writeln!(out, "  {topic:<11} {choice}\n{:14}({})", "", decision.reason);
-        }
-        for warning in &plan.warnings {
-            let _ = writeln!(out, "  warning     {warning}");
-        }
-        for (command, purpose) in commands(prepared) {
-            let _ = writeln!(out, "  # {purpose}\n  {command}");
+    if let Some((_, Prepared { facts: known, .. })) = prepared.first() {
+        facts(&mut out, &known.pipeline, Some(&known.engine), settings);
+    }
+    for (member, prepared) in prepared {
+        image(&mut out, member, prepared);
+        for (line, purpose) in commands(prepared) {
+            command(&mut out, &line, &purpose);
         }
     }
-    out
+    world.printer.data(&out);
+}
+
+// Writing to a string does not fail.
+
+fn command(out: &mut String, command: &str, purpose: &str) {
+    let _ = writeln!(out, "  # {purpose}\n  {command}");
+}
+
+/// What is true of all.
+fn facts(out: &mut String, pipeline: &Pipeline, engine: Option<&Engine>, settings: &Settings) {
+    let _ = writeln!(out, "facts\n  pipeline    {}", pipeline_line(pipeline));
+    let _ = writeln!(out, "  engine      {}", engine.map_or_else(|| "not asked".to_owned(), engine_line));
+    for (name, origin) in &settings.origins {
+        let _ = writeln!(out, "  setting     {} by {origin}", setting_name(name));
+    }
+}
+
+fn image(out: &mut String, member: &Member, Prepared { plan, .. }: &Prepared) {
+    let _ = writeln!(out, "\nimage {}", member.name);
+    for candidate in &plan.chain.verdicts {
+        let _ = writeln!(out, "  cache ref   {}\n{:14}({})", candidate.reference, "", candidate.verdict);
+    }
+    decisions(out, &plan.decisions);
+    for warning in &plan.warnings {
+        let _ = writeln!(out, "  warning     {warning}");
+    }
+}
+
+fn answer(out: &mut String, it: &AnsweredMember, scopes: &Chain) {
+    let _ = writeln!(out, "\nimage {}", it.member.name);
+    let found = Looked::found(&it.answer.reused).decision();
+    decisions(out, &[scope_decision(scopes), found]);
+}
+
+fn decisions(out: &mut String, decisions: &[Decision]) {
+    for Decision { topic, choice, reason } in decisions {
+        let _ = writeln!(out, "  {topic:<11} {choice}\n{:14}({reason})", "");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Fields that hold several values are lists of texts or of objects, as the version of buildx has it (docker/buildx
 //! `bake/bake.go`, `util/buildflags`). What is not known here does not disappear: such a member is built by bake all the
-//! same, and says so in [`Member::beyond`].
+//! same, and says so in [`Member::unknown`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,11 +37,43 @@ impl Definition {
     pub fn members(&self) -> Vec<Member> {
         let mut wanted = Vec::new();
         let mut seen = BTreeSet::new();
-        match self.group.get("default") {
-            Some(_) => self.visit("default", &mut seen, &mut wanted),
-            None => self.target.keys().for_each(|name| self.visit(name, &mut seen, &mut wanted)),
+        let asked = match self.group.get("default") {
+            Some(_) => {
+                self.visit("default", &mut seen, &mut wanted);
+                self.asked("default")
+            }
+            None => {
+                self.target.keys().for_each(|name| self.visit(name, &mut seen, &mut wanted));
+                self.target.keys().collect()
+            }
+        };
+        for member in &mut wanted {
+            member.asked = asked.contains(&member.name);
+            if !member.asked {
+                // As bake has it, whatever its definition says.
+                member.request.flags.retain(|flag| flag.name != "output");
+                member.request.flags.push(Flag::text("output", "type=cacheonly"));
+            }
         }
         wanted
+    }
+
+    /// The targets of a group and of the groups in it.
+    fn asked(&self, group: &str) -> BTreeSet<&String> {
+        let (mut seen, mut targets) = (BTreeSet::new(), BTreeSet::new());
+        let mut open: Vec<&str> = vec![group];
+        while let Some(group) = open.pop() {
+            if !seen.insert(group) {
+                continue;
+            }
+            for name in self.group.get(group).iter().flat_map(|group| &group.targets) {
+                match self.target.contains_key(name) {
+                    true => drop(targets.insert(name)),
+                    false => open.push(name),
+                }
+            }
+        }
+        targets
     }
 
     fn visit(&self, name: &str, seen: &mut BTreeSet<String>, members: &mut Vec<Member>) {
@@ -142,7 +174,7 @@ fn member(name: &str, target: &serde_json::Map<String, Value>) -> Member {
     let inline = text("dockerfile-inline").map(unescaped);
     let (context, file) = source_flags(text("context").unwrap_or("."), text("dockerfile"), inline.is_some());
     let mut flags: Vec<Flag> = file.into_iter().collect();
-    let (mut needs, mut beyond) = (Vec::new(), Vec::new());
+    let (mut needs, mut unknown) = (Vec::new(), Vec::new());
     for (key, value) in target {
         let list = |name: &'static str, value: &Value| -> Vec<Flag> {
             texts(value).into_iter().map(|text| Flag::text(name, text)).collect()
@@ -180,12 +212,11 @@ fn member(name: &str, target: &serde_json::Map<String, Value>) -> Member {
             "no-cache" if value == &Value::Bool(true) => flags.push(Flag::on("no-cache")),
             "pull" if value == &Value::Bool(true) => flags.push(Flag::on("pull")),
             "no-cache" | "pull" => {}
-            other => beyond.push(format!("`{other}`")),
+            other => unknown.push(other.to_owned()),
         }
     }
-    beyond.extend(needs.iter().map(|needed| format!("the context of target `{needed}`")));
     let request = Request { flags, context };
-    Member { name: name.to_owned(), request, inline, needs, beyond }
+    Member { name: name.to_owned(), request, inline, needs, asked: false, unknown }
 }
 
 /// A list's values as buildx takes them on a command line; a single value is a list of one.
@@ -256,14 +287,14 @@ mod tests {
         let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
         assert_eq!(names, ["api", "base", "mx-one"]);
         insta::assert_snapshot!(line(&members[0]), @"--build-arg WHO=me --attest type=provenance,disabled=true --allow network.host --label x=y --network host --output type=image,push=true --platform linux/amd64 --tag r.io/api:dev --target api");
-        assert!(members[0].beyond.is_empty());
+        assert!(members[0].beyond().is_empty());
         insta::assert_snapshot!(line(&members[2]), @"--file - --build-context b=target:base --pull --secret env=TOKEN,id=s");
         assert_eq!(members[2].request.context, Context::Folder("sub".into()));
         assert_eq!(
             (members[2].inline.as_deref(), &members[2].needs),
             (Some("FROM b\n"), &vec!["base".to_owned()])
         );
-        assert_eq!(members[2].beyond, ["`newest`", "the context of target `base`"]);
+        assert_eq!(members[2].beyond(), ["`newest`", "the context of target `base`"]);
         assert_eq!(definition.secret_variables().into_iter().collect::<Vec<_>>(), ["TOKEN"]);
     }
 

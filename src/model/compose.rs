@@ -173,7 +173,7 @@ impl Project {
             flags.push(Flag::on("push"));
         }
         let request = Request { flags, context };
-        Ok(Member { name: name.to_owned(), request, inline, needs, beyond: Vec::new() })
+        Ok(Member { name: name.to_owned(), request, inline, needs, asked: true, unknown: Vec::new() })
     }
 
     fn labels(&self, service: &str, added: Added<'_>) -> Vec<Flag> {

@@ -15,11 +15,19 @@ pub struct Member {
     pub inline: Option<String>,
     /// Other members whose result it builds on.
     pub needs: Vec<String>,
-    /// What of it no `docker build` can say; empty for nearly all.
-    pub beyond: Vec<String>,
+    /// Somebody asked for it; a member that nobody asked for is built where another one needs it, and goes nowhere.
+    pub asked: bool,
+    /// Keys of its definition that are not known here; empty for nearly all.
+    pub unknown: Vec<String>,
 }
 
 impl Member {
+    /// What of it no `docker build` can say, in words; empty for nearly all.
+    pub fn beyond(&self) -> Vec<String> {
+        let unknown = self.unknown.iter().map(|key| format!("`{key}`"));
+        unknown.chain(self.needs.iter().map(|needed| format!("the context of target `{needed}`"))).collect()
+    }
+
     /// The values that its definition gives for a half of the cache, `cache-from` or `cache-to`, where they may stand on
     /// a command line. `None` where one of them holds a credential.
     pub fn shown<'a>(&'a self, half: &'a str) -> Option<Vec<&'a str>> {
@@ -96,7 +104,8 @@ mod tests {
             request: Request { flags: vec![Flag::text("cache-to", value)], context: Context::Stdin },
             inline: None,
             needs: Vec::new(),
-            beyond: Vec::new(),
+            asked: true,
+            unknown: Vec::new(),
         };
         let value = "type=registry,ref=r.io/a:b,mode=max";
         assert_eq!(member(value).shown("cache-to"), Some(vec![value]));

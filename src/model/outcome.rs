@@ -264,11 +264,16 @@ impl GroupOutcome {
         self.members.iter().map(|member| member.outcome.count(status)).sum()
     }
 
-    /// `true` when every step of every image was answered from the cache.
+    /// `true` when every step of every image was answered from the cache, or all of an image by one that was there.
     pub fn is_full_hit(&self) -> bool {
         self.status == BuildStatus::Succeeded
             && self.count(StepStatus::Run) == 0
-            && self.count(StepStatus::Cached) > 0
+            && self.count(StepStatus::Cached) + self.reused() > 0
+    }
+
+    /// How many images were there already.
+    pub fn reused(&self) -> usize {
+        self.members.iter().filter(|member| member.outcome.reused.is_some()).count()
     }
 
     /// The cache refs that were read or written, each once.

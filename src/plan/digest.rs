@@ -243,6 +243,7 @@ impl Maker<'_> {
                 self.files(Selector { context: Some(key.to_owned()), ..selector }, line)
             }
             Some(NamedContext::Image(image)) => (self.image_part(&image, platform, line), Vec::new()),
+            Some(NamedContext::Target(inputs)) => (part(PartKind::Context, key, inputs.as_str()), Vec::new()),
             Some(NamedContext::Unknown(reason)) => {
                 let value = self.doubt(line, format!("the build context {key} is not known: {reason}"));
                 (part(PartKind::Context, key, &value), Vec::new())

@@ -14,7 +14,7 @@
 use std::path::PathBuf;
 
 use crate::model::member::Member;
-use crate::model::request::Context;
+use crate::model::request::{Context, Flag};
 use crate::plan::command::Build;
 
 /// A member and the build that was planned for it.
@@ -24,6 +24,46 @@ pub struct Planned<'a> {
     pub member: &'a Member,
     /// Its line, rewritten.
     pub build: &'a Build,
+}
+
+/// What becomes of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// An image that is there answers for it.
+    Answered,
+    /// It is built.
+    Built,
+    /// It is not built: only others need it, and none of them is built.
+    Unneeded,
+}
+
+/// What becomes of each member. `found`: whether there is an image that answers for it.
+///
+/// What a member that is built stands on is built too, although there is an image of it: bake takes a target that others
+/// need from the engine, never from a registry. Where a step gives another result each time and the cache does not have
+/// it, the image under the target's name would not be the one that the other target stands on.
+pub fn fates(members: &[&Member], found: &[bool]) -> Vec<Fate> {
+    let mut fates: Vec<Fate> = Vec::new();
+    let found = found.iter().chain(std::iter::repeat(&false));
+    for (member, found) in members.iter().zip(found) {
+        fates.push(match (member.asked, found) {
+            (false, _) => Fate::Unneeded,
+            (true, true) => Fate::Answered,
+            (true, false) => Fate::Built,
+        });
+    }
+    // Members come after those that they need.
+    for index in (0..members.len()).rev() {
+        if fates[index] != Fate::Built {
+            continue;
+        }
+        for (other, member) in members.iter().enumerate() {
+            if members[index].needs.contains(&member.name) {
+                fates[other] = Fate::Built;
+            }
+        }
+    }
+    fates
 }
 
 /// The bakes, in their order, each with the places of its members in the list. Members come after those that they need.
@@ -88,8 +128,15 @@ pub fn overrides(members: &[Planned<'_>], built: &[&str]) -> Vec<String> {
     }
     for Planned { member, build } in members {
         let planned = values(build, "output");
-        if !planned.is_empty() && !planned.iter().copied().eq(member.request.all("output")) {
+        // Where several bakes build the group, a member that only others need is named to one of them, which would push it.
+        let is_same = member.asked && planned.iter().copied().eq(member.request.all("output"));
+        if !planned.is_empty() && !is_same {
             overrides.extend(set(&member.name, "output", &planned));
+        }
+        let is_added =
+            |name: &&'static str| build.flags.contains(&Flag::on(name)) && !member.request.is_on(name);
+        for name in ["no-cache", "pull"].into_iter().filter(is_added) {
+            overrides.extend(set(&member.name, name, &["true"]));
         }
     }
     overrides
@@ -110,12 +157,19 @@ fn set(member: &str, key: &str, values: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::request::{Flag, Request};
+    use crate::model::request::Request;
 
     fn member(name: &str, flags: &[(&'static str, &str)]) -> Member {
         let flags = flags.iter().map(|(name, value)| Flag::text(name, *value)).collect();
         let request = Request { flags, context: Context::Folder(".".into()) };
-        Member { name: name.to_owned(), request, inline: None, needs: Vec::new(), beyond: Vec::new() }
+        Member {
+            name: name.to_owned(),
+            request,
+            inline: None,
+            needs: Vec::new(),
+            asked: true,
+            unknown: Vec::new(),
+        }
     }
 
     fn build(member: &Member, added: &[(&'static str, &str)]) -> Build {
@@ -153,6 +207,54 @@ mod tests {
         web.output=type=image,push=true,store=false
         ");
         assert_eq!(overrides(&planned[2..], &[]), [""; 0], "nothing of ours, nothing to say");
+    }
+
+    #[test]
+    fn what_a_built_member_stands_on_is_built_too() {
+        let of = |name: &str, needs: &[&str], asked: bool| {
+            let needs = needs.iter().map(|name| (*name).to_owned()).collect();
+            Member { needs, asked, ..member(name, &[]) }
+        };
+        let members = [
+            of("tools", &[], false),
+            of("base", &[], true),
+            of("api", &["base"], true),
+            of("job", &["tools", "api"], true),
+            of("web", &[], true),
+        ];
+        let shown = |found: [bool; 5]| {
+            let letter = |fate: Fate| match fate {
+                Fate::Answered => 'a',
+                Fate::Built => 'b',
+                Fate::Unneeded => '-',
+            };
+            let members: Vec<&Member> = members.iter().collect();
+            fates(&members, &found).into_iter().map(letter).collect::<String>()
+        };
+        assert_eq!(shown([false; 5]), "bbbbb");
+        assert_eq!(shown([true; 5]), "-aaaa");
+        assert_eq!(shown([false, true, true, true, false]), "-aaab");
+        assert_eq!(shown([false, true, false, true, true]), "-bbaa");
+        assert_eq!(shown([false, true, true, false, true]), "bbbba");
+    }
+
+    #[test]
+    fn a_member_that_only_others_need_goes_nowhere() {
+        let mut tools = member("tools", &[("output", "type=cacheonly")]);
+        tools.asked = false;
+        let build = build(&tools, &[]);
+        let planned = Planned { member: &tools, build: &build };
+        assert_eq!(overrides(&[planned], &[]), ["tools.output=type=cacheonly"]);
+    }
+
+    #[test]
+    fn one_member_is_built_from_nothing() {
+        let mut given = member("api", &[]);
+        given.request.flags.push(Flag::on("pull"));
+        let mut build = build(&given, &[]);
+        build.flags.push(Flag::on("no-cache"));
+        let planned = Planned { member: &given, build: &build };
+        assert_eq!(overrides(&[planned], &[]), ["api.no-cache=true"]);
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub struct Wanted {
     pub anew: Option<String>,
 }
 
+/// Whether any build of this run may be answered, as far as that does not depend on the build.
+pub fn is_possible(settings: &Settings, pipeline: &Pipeline) -> bool {
+    settings.reuse.unwrap_or(pipeline.is_ci()) && settings.strategy != Some(Strategy::Off)
+}
+
 /// What of a request an image that is there can answer.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::dockerfile::{Base, Copy, CopySource, Graph, Operation, Source, Word};
 use crate::model::inputs::Selector;
 use crate::model::platform::Platform;
+use crate::model::reference::Digest;
 
 /// What has to be found out before a digest can be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum NamedContext {
     Folder,
     /// An image.
     Image(String),
+    /// The result of another target of the same bake: the digest of what that is made from. Equal inputs mean the result
+    /// that a warm BuildKit would have.
+    Target(Digest),
     /// Anything else, with the reason why it cannot be looked at.
     Unknown(String),
 }
@@ -75,7 +79,7 @@ impl Asked<'_> {
             Some(NamedContext::Image(image)) => {
                 wanted.images.insert((image.clone(), platform.clone()));
             }
-            Some(NamedContext::Unknown(_)) | None => {}
+            Some(NamedContext::Target(_) | NamedContext::Unknown(_)) | None => {}
         }
     }
 }

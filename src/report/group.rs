@@ -29,12 +29,14 @@ pub fn headline(group: &GroupOutcome) -> String {
         BuildStatus::Interrupted => "interrupted, ".to_owned(),
         BuildStatus::Failed => format!("failed with exit code {}, ", group.exit_code),
     };
-    format!(
-        "layerlift: {ended}{}, {}, {}",
-        plural(group.members.len(), "image"),
-        text::counts(|status| group.count(status)),
-        duration(group.duration)
-    )
+    let (images, reused) = (group.members.len(), group.reused());
+    let counts = || text::counts(|status| group.count(status));
+    let how = match reused {
+        0 => counts(),
+        _ if reused == images => "all reused".to_owned(),
+        _ => format!("{reused} reused, {}", counts()),
+    };
+    format!("layerlift: {ended}{}, {how}, {}", plural(images, "image"), duration(group.duration))
 }
 
 /// One image in a line: its counts, where its hits came from, what it failed at.
@@ -105,6 +107,9 @@ fn steps(out: &mut String, outcome: &Outcome, style: Style) {
 }
 
 fn times(group: &GroupOutcome) -> String {
+    if group.reused() == group.members.len() {
+        return format!("{} in all, nothing was built", duration(group.duration));
+    }
     text::times(group.duration, group.preparation, group.cache_export)
 }
 
@@ -207,6 +212,20 @@ mod tests {
           moved    84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
           time     14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
+    }
+
+    #[test]
+    fn images_that_were_there_are_counted_apart() {
+        let mut group = samples::group();
+        group.members[0].outcome = samples::reused();
+        assert!(
+            headline(&group).starts_with("layerlift: 2 images, 1 reused, all 7 steps cached, "),
+            "{group:?}"
+        );
+        assert!(group.is_full_hit());
+        group.members.truncate(1);
+        assert!(headline(&group).starts_with("layerlift: 1 image, all reused, "), "{group:?}");
+        assert!(group.is_full_hit());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::plan::reuse;
 use crate::registry::Client;
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Surroundings};
-use crate::workflow::inputs::{self, Given};
+use crate::workflow::inputs::{self, Given, NO_TARGETS, Targets};
 use crate::workflow::reuse::look::{self, Early, Search, Where};
 use crate::workflow::source::Source;
 use crate::workflow::world::World;
@@ -26,6 +26,8 @@ pub struct Before {
     pub surroundings: Surroundings,
     /// The search for an image that answers the build.
     pub search: Search,
+    /// What is known of targets that it builds on.
+    pub targets: Targets,
 }
 
 /// Names that depend on nothing but the request and the surroundings.
@@ -107,7 +109,7 @@ pub async fn learn(
         }
         _ => None,
     };
-    Ok(Before { surroundings, search: Search { wanted, early } })
+    Ok(Before { surroundings, search: Search { wanted, early }, targets: Targets::new() })
 }
 
 async fn early(
@@ -127,6 +129,7 @@ async fn early(
         pipeline: &surroundings.pipeline,
         platforms: &names.guessed,
         build_platform: &build_platform,
+        targets: &NO_TARGETS,
     };
     let inputs = inputs::gather(world, client, given).await;
     let keys = names.keys(world, request, settings, source, surroundings, &names.guessed);
@@ -136,7 +139,7 @@ async fn early(
 }
 
 /// Whether the engine plainly builds for this machine, unless it is told otherwise.
-fn is_this_machine(request: &Request, settings: &Settings, environment: &Environment) -> bool {
+pub(super) fn is_this_machine(request: &Request, settings: &Settings, environment: &Environment) -> bool {
     // Which ARM it is, is not known from here.
     let is_known = std::env::consts::ARCH != "arm";
     let chosen = request.has("builder") || !settings.builder.nodes.is_empty();

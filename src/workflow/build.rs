@@ -25,6 +25,7 @@ use crate::workflow::decide::{Prepared, Way, prepare_after};
 use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Surroundings};
+use crate::workflow::inputs::NO_TARGETS;
 use crate::workflow::keep::{self, Finished};
 use crate::workflow::reuse::give::{self, Asked};
 use crate::workflow::reuse::look::{Answer, Search};
@@ -160,20 +161,11 @@ pub(super) async fn carry_out_prepared(
                     stages: &outcome.stages,
                     digest: outcome.digest.as_deref(),
                     begun: began,
+                    targets: &NO_TARGETS,
+                    below: &[],
                 };
-                match store::store(world, place, finished).await {
-                    Ok(written) => outcome.written.extend(written),
-                    // Nothing went wrong: it is not the image that its inputs would make again.
-                    Err(NotKept::Doubt(reason)) => {
-                        let note = format!("the image will not answer later builds: {reason}");
-                        outcome.explanation.get_or_insert_default().notes.push(note);
-                    }
-                    Err(NotKept::Registry(error)) => {
-                        let warning = format!("the image will not answer later builds: {error}");
-                        world.printer.warning(&warning);
-                        warnings.push(warning);
-                    }
-                }
+                let kept = store::store(world, place, finished).await;
+                stored(kept, &mut outcome, &mut warnings, |warning| world.printer.warning(warning));
             }
         }
     }
@@ -182,6 +174,28 @@ pub(super) async fn carry_out_prepared(
     outcome.duration = begun.elapsed();
     account::remember(world, &prepared.facts, &outcome);
     Ok((outcome, failure))
+}
+
+/// Takes into the outcome what became of keeping the image for later builds.
+pub(super) fn stored(
+    kept: Result<Option<Written>, NotKept>,
+    outcome: &mut Outcome,
+    warnings: &mut Vec<String>,
+    warn: impl Fn(&str),
+) {
+    match kept {
+        Ok(written) => outcome.written.extend(written),
+        // Nothing went wrong: it is not the image that its inputs would make again.
+        Err(NotKept::Doubt(reason)) => {
+            let note = format!("the image will not answer later builds: {reason}");
+            outcome.explanation.get_or_insert_default().notes.push(note);
+        }
+        Err(NotKept::Registry(error)) => {
+            let warning = format!("the image will not answer later builds: {error}");
+            warn(&warning);
+            warnings.push(warning);
+        }
+    }
 }
 
 /// Whether the log is told anything beside the result.

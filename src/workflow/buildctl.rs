@@ -17,6 +17,7 @@ use crate::workflow::build;
 use crate::workflow::decide::Prepared;
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Gathered, Surroundings};
+use crate::workflow::inputs::Targets;
 use crate::workflow::reuse::look::Search;
 use crate::workflow::world::World;
 use crate::workflow::{source, tell};
@@ -36,7 +37,8 @@ pub async fn prepare(
     let images = facts::images(request)?;
     let surroundings = facts::surroundings(world, settings, before::folder(request, world)).await;
     let search = Search::none("what buildctl makes is always built");
-    let before = Before { surroundings: Surroundings { images, ..surroundings }, search };
+    let surroundings = Surroundings { images, ..surroundings };
+    let before = Before { surroundings, search, targets: Targets::new() };
     let engine = engine(world, line);
     // The folders are named in the line, which is run as it was given.
     let settings = Settings { normalize_modes: Some(false), ..settings.clone() };

@@ -67,11 +67,11 @@ pub async fn prepare(world: &World, request: &Request, settings: &Settings) -> R
     let source = source::read(request, std::io::stdin().lock())?;
     let client = facts::registry(world, settings)?;
     let before = world.unless_interrupted(before::learn(world, request, settings, &source, &client)).await?;
-    let Before { surroundings, search } = before;
+    let Before { surroundings, search, targets } = before;
     if let Search { wanted: Ok(wanted), early: Some(Early { found: Ok(answer), .. }) } = search {
         return Ok(Decided::Answer(Box::new(Answered { surroundings, wanted, answer })));
     }
-    let before = Before { surroundings, search };
+    let before = Before { surroundings, search, targets };
     let way = Way { source, client, before, act: Act::Suppose };
     Ok(Decided::Build(Box::new(prepare_after(world, request, settings, way).await?)))
 }

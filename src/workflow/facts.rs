@@ -31,7 +31,7 @@ use crate::workflow::contexts::{self, Contexts};
 use crate::workflow::error::Error;
 use crate::workflow::exposure;
 use crate::workflow::graph;
-use crate::workflow::inputs::{self, Given};
+use crate::workflow::inputs::{self, Given, NO_TARGETS};
 use crate::workflow::last_build::LastBuilds;
 use crate::workflow::lookup::{self, Look, Named};
 use crate::workflow::records;
@@ -84,6 +84,7 @@ pub async fn inputs_without_engine(
         pipeline: &pipeline,
         platforms: &platforms,
         build_platform: &build_platform,
+        targets: &NO_TARGETS,
     };
     inputs::gather(world, &client, given).await.map_err(Error::Inputs)
 }
@@ -158,7 +159,7 @@ pub async fn of_image(
     before: Before,
     engine: impl Future<Output = Result<Engine, Error>>,
 ) -> Result<Gathered, Error> {
-    let Before { mut surroundings, search: Search { wanted, early } } = before;
+    let Before { mut surroundings, search: Search { wanted, early }, targets } = before;
     let mut warnings = std::mem::take(&mut surroundings.warnings);
     let names = Names::of(world, request, settings, &surroundings, &mut warnings);
     let keys_for =
@@ -176,8 +177,15 @@ pub async fn of_image(
         Ok::<_, Error>((engine, contexts))
     };
     let build_platform = this_machine();
-    let given =
-        Given { request, settings, source, pipeline, platforms: guessed, build_platform: &build_platform };
+    let given = Given {
+        request,
+        settings,
+        source,
+        pipeline,
+        platforms: guessed,
+        build_platform: &build_platform,
+        targets: &targets,
+    };
     let (known, mut looked) = match early {
         Some(Early { inputs, found }) => (Some(inputs), Some(found)),
         None => (None, None),

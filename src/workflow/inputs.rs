@@ -54,6 +54,12 @@ const IMAGE_FLAGS: [&str; 8] =
 /// What an output says of where it goes, not of what it is.
 const PLACES: [&str; 7] = ["name", "dest", "push", "push-by-digest", "store", "unpack", "name-canonical"];
 
+/// The digests of what other targets of the same bake are made from, by their names, or why they are not known.
+pub type Targets = BTreeMap<String, Result<Digest, String>>;
+
+/// What a build that stands for itself knows of other targets.
+pub static NO_TARGETS: Targets = Targets::new();
+
 /// What is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
@@ -69,6 +75,8 @@ pub struct Given<'a> {
     pub platforms: &'a [Platform],
     /// What is built on.
     pub build_platform: &'a Platform,
+    /// What is known of targets that it builds on.
+    pub targets: &'a Targets,
 }
 
 /// Gathers. `Err`: why nothing is known.
@@ -97,7 +105,7 @@ async fn of_platform(
     platform: &Platform,
 ) -> Result<Inputs, String> {
     let Given { request, settings, source, pipeline, .. } = given;
-    let named = named_contexts(request, &world.folder);
+    let named = named_contexts(request, &world.folder, given.targets);
     let asked = Asked { graph, platform, contexts: &named };
     let wanted = wanted::wanted(asked);
     let frontend = frontend(request, source, &world.environment);
@@ -131,8 +139,14 @@ async fn of_platform(
 }
 
 /// The named contexts of a request.
-fn named_contexts(request: &Request, working: &Path) -> BTreeMap<String, NamedContext> {
+fn named_contexts(request: &Request, working: &Path, targets: &Targets) -> BTreeMap<String, NamedContext> {
+    let of_target = |target: &str| match targets.get(target) {
+        Some(Ok(inputs)) => NamedContext::Target(inputs.clone()),
+        Some(Err(reason)) => NamedContext::Unknown(format!("target `{target}`: {reason}")),
+        None => NamedContext::Unknown(format!("only the engine knows target `{target}`")),
+    };
     let kind = |place: &str| match place.split_once("://") {
+        None if place.starts_with("target:") => of_target(&place["target:".len()..]),
         Some(("docker-image", image)) => NamedContext::Image(image.to_owned()),
         None if working.join(place).is_dir() => NamedContext::Folder,
         _ => NamedContext::Unknown(format!("only the engine can look at `{place}`")),

@@ -223,7 +223,8 @@ fn frontend(
 }
 
 /// Whether `DOCKER_BUILDKIT` says no, in one of the ways that Go's `ParseBool` knows.
-fn asks_for_classic(environment: &Environment) -> bool {
+/// Whether the classic builder is asked for, as Docker takes the variable.
+pub fn asks_for_classic(environment: &Environment) -> bool {
     environment
         .get(env::DOCKER_BUILDKIT)
         .is_some_and(|value| ["0", "f", "F", "false", "FALSE", "False"].contains(&value))

@@ -8,7 +8,9 @@ use crate::invocation::ComposeLine;
 use crate::model::compose::{Added, Project};
 use crate::model::engine::{Engine, Version};
 use crate::model::request::Flag;
+use crate::model::settings::Settings;
 use crate::workflow::error::Error;
+use crate::workflow::group::decide::{self, Start};
 use crate::workflow::group::define::{self, Group, Untouched};
 use crate::workflow::group::prepare::can_bake;
 use crate::workflow::group::singly::Services;
@@ -18,7 +20,7 @@ use crate::workflow::world::World;
 #[derive(Debug)]
 pub enum Way {
     /// All services at once.
-    Bake(Box<Group>, Box<Engine>),
+    Bake(Box<Group>, Box<Start>),
     /// One after the other.
     Singly(Services),
 }
@@ -26,19 +28,20 @@ pub enum Way {
 /// Finds out what a line builds and how. The inner error: it is to be run as it stands.
 pub async fn define(
     world: &World,
+    settings: &Settings,
     line: &ComposeLine,
     standalone: bool,
 ) -> Result<Result<Way, Untouched>, Error> {
     let wanted = Probe { builder: line.build.builder.clone(), needs_buildx: None };
     let asked = async {
         let print = ask(world, standalone, &line.globals, &["build", "--print"], &line.build.given);
-        let (engine, printed) = tokio::join!(probe::probe(&world.environment, &wanted), print);
-        Ok::<_, Error>((engine?, printed))
+        let (start, printed) = tokio::join!(decide::start(world, settings, wanted), print);
+        Ok::<_, Error>((start?, printed))
     };
-    let (engine, printed) = world.unless_interrupted(asked).await?;
+    let (start, printed) = world.unless_interrupted(asked).await?;
     // compose before 2.35 does not know `--print`. What else is wrong with the line is wrong with `config` as well.
     if let Ok(printed) = printed.as_ref()
-        && can_bake(&engine)
+        && may_bake(world, start.engine.as_ref())
         && printed.stdout.trim_start().starts_with('{')
     {
         if !line.build.quiet {
@@ -46,12 +49,33 @@ pub async fn define(
         }
         let group = define::of_compose(world, line, &printed.stdout);
         return Ok(group
-            .map(|group| Way::Bake(Box::new(group), Box::new(engine)))
+            .map(|group| Way::Bake(Box::new(group), Box::new(start)))
             .map_err(Untouched::because));
     }
-    let services = async { Ok::<_, Error>(services(world, line, standalone, &engine).await) };
-    let services = world.unless_interrupted(services).await?;
-    Ok(services.map(Way::Singly).map_err(Untouched::because))
+    let engine = match start.engine {
+        Some(engine) => engine,
+        None => {
+            let asked = async { Ok::<_, Error>(probe::probe(&world.environment, &start.probe).await?) };
+            world.unless_interrupted(asked).await?
+        }
+    };
+    Ok(singly(world, line, standalone, &engine).await?.map(Way::Singly))
+}
+
+/// Whether one bake builds the project, as far as that is known.
+fn may_bake(world: &World, engine: Option<&Engine>) -> bool {
+    engine.map_or_else(|| !probe::asks_for_classic(&world.environment), can_bake)
+}
+
+/// Finds out what is built where it is built service by service. The inner error: it is to be run as it stands.
+pub async fn singly(
+    world: &World,
+    line: &ComposeLine,
+    standalone: bool,
+    engine: &Engine,
+) -> Result<Result<Services, Untouched>, Error> {
+    let services = async { Ok::<_, Error>(services(world, line, standalone, engine).await) };
+    Ok(world.unless_interrupted(services).await?.map_err(Untouched::because))
 }
 
 async fn services(

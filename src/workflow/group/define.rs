@@ -17,6 +17,7 @@ use crate::engine::buildx::Buildx;
 use crate::invocation::{BakeLine, ComposeLine};
 use crate::model::bake::{Definition, Rights};
 use crate::model::member::Member;
+use crate::model::request::Flag;
 use crate::workflow::world::World;
 
 /// How long bake and compose may take to resolve a definition; it may lie behind a git address.
@@ -35,6 +36,10 @@ pub struct Group {
     pub quiet: bool,
     /// `--metadata-file`.
     pub metadata_file: Option<PathBuf>,
+    /// There is another way to build it where the engine cannot bake.
+    pub has_other_way: bool,
+    /// A builder was chosen by `--builder`.
+    pub has_builder: bool,
     /// Whether bake must check for itself what the definition may do. With `--progress rawjson` it does not (docker/buildx
     /// `commands/bake.go`): it is for programs that have asked already.
     pub is_to_check: bool,
@@ -92,6 +97,8 @@ pub async fn of_bake(world: &World, line: BakeLine) -> Result<Group, Untouched> 
         quiet: matches!(line.progress.as_deref(), Some("quiet" | "none")),
         progress: line.progress,
         metadata_file: line.metadata_file.map(PathBuf::from),
+        has_other_way: false,
+        has_builder: line.builder.is_some(),
         is_to_check: !is_allowed(&definition.rights(), &line.allowed, &world.folder),
         spooled,
     })
@@ -119,7 +126,13 @@ pub(super) fn of_compose(world: &World, line: &ComposeLine, printed: &str) -> Re
     {
         value.iter().for_each(|value| flag(name, value.clone()));
     }
-    let members = definition.members();
+    let mut members = definition.members();
+    for member in &mut members {
+        // They are in none of what compose printed.
+        let attested = [("sbom", &build.sbom), ("provenance", &build.provenance)];
+        let flags = attested.into_iter().flat_map(|(name, value)| value.iter().map(move |it| (name, it)));
+        member.request.flags.extend(flags.map(|(name, value)| Flag::text(name, value.clone())));
+    }
     if members.is_empty() {
         return Err("no service is built".to_owned());
     }
@@ -129,6 +142,8 @@ pub(super) fn of_compose(world: &World, line: &ComposeLine, printed: &str) -> Re
         progress: line.progress.clone(),
         quiet: build.quiet,
         metadata_file: None,
+        has_other_way: true,
+        has_builder: build.builder.is_some(),
         // compose does not let bake check either.
         is_to_check: false,
         spooled: Some(file),

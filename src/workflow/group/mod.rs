@@ -3,7 +3,10 @@
 //! the engine can.
 
 pub mod compose;
+pub mod decide;
 pub mod define;
+mod learn;
 pub mod prepare;
 pub mod run;
 pub mod singly;
+mod targets;

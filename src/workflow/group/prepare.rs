@@ -1,22 +1,22 @@
-//! Facts and plan of every member. Where we run and what builds is found out once; the registry is asked for all members
-//! at once.
+//! Facts and plan of every member that is built. Where we run and what builds is found out once; the registry is asked for
+//! all members at once.
 
 use futures_util::future::try_join_all;
 
 use crate::model::engine::{Driver, Engine, Frontend};
 use crate::model::member::Member;
-use crate::model::reference::Reference;
 use crate::model::request::Flag;
-use crate::model::settings::Settings;
+use crate::model::settings::{Settings, Strategy};
 use crate::plan::group::{self, Planned};
+use crate::plan::reuse::Looked;
 use crate::plan::steps::{self, Decision, Keep};
 use crate::registry::Client;
-use crate::workflow::before::Before;
 use crate::workflow::decide::Prepared;
 use crate::workflow::error::Error;
-use crate::workflow::facts::{self, Gathered, Surroundings};
-use crate::workflow::reuse::look::Search;
-use crate::workflow::source;
+use crate::workflow::facts::{self, Gathered};
+use crate::workflow::group::learn::Learnt;
+use crate::workflow::group::targets::{self, Described};
+use crate::workflow::reuse::look::Answer;
 use crate::workflow::world::World;
 
 /// A member, and what was decided for it.
@@ -24,6 +24,8 @@ use crate::workflow::world::World;
 pub struct PreparedMember {
     /// The member.
     pub member: Member,
+    /// The settings, as they hold for it.
+    pub settings: Settings,
     /// Its facts and its plan.
     pub prepared: Prepared,
 }
@@ -35,7 +37,6 @@ pub struct PreparedGroup {
     pub engine: Engine,
     /// The members, each after those that it needs.
     pub members: Vec<PreparedMember>,
-    pub(super) client: Client,
 }
 
 /// One run of bake.
@@ -50,6 +51,15 @@ pub struct Wave {
 }
 
 impl PreparedGroup {
+    /// `general`: warnings that every member has.
+    pub(super) fn new(engine: Engine, mut members: Vec<PreparedMember>, general: &[String]) -> Self {
+        // What is true of all need not be said of each.
+        for it in members.iter_mut().skip(1) {
+            it.prepared.plan.warnings.retain(|warning| !general.contains(warning));
+        }
+        PreparedGroup { engine, members }
+    }
+
     /// The runs of bake that build the group.
     pub fn waves(&self) -> Vec<Vec<usize>> {
         group::waves(&self.planned())
@@ -89,73 +99,84 @@ impl PreparedGroup {
 }
 
 impl PreparedMember {
+    /// It is built although there is an image that would answer for it.
+    pub(super) fn is_needed(&mut self) {
+        let looked = Looked::absent("a target that is built stands on it");
+        let Prepared { facts, plan, .. } = &mut self.prepared;
+        let decisions = plan.decisions.iter_mut().filter(|it| it.topic == "reuse");
+        decisions.for_each(|decision| *decision = looked.decision());
+        facts.reuse = Looked { from_nothing: facts.reuse.from_nothing, ..looked };
+    }
+
+    /// As far as its inputs need it.
+    pub(super) fn described(&self) -> Described<'_> {
+        let Prepared { facts, source, .. } = &self.prepared;
+        Described { member: &self.member, settings: &self.settings, source, pipeline: &facts.pipeline }
+    }
+
     fn planned(&self) -> Planned<'_> {
         Planned { member: &self.member, build: &self.prepared.plan.build }
     }
 }
 
-/// Gathers facts and decides, for members that one bake builds.
-pub async fn prepare(
+/// Gathers facts and decides, for members that one bake builds; what images were found that only the engine could tell of.
+pub(super) async fn prepare(
     world: &World,
-    settings: &Settings,
-    members: Vec<Member>,
-    engine: Engine,
-) -> Result<PreparedGroup, Error> {
-    let client = facts::registry(world, settings)?;
-    let surroundings = facts::surroundings(world, settings, &world.folder).await;
-    let named: Vec<Vec<Reference>> =
-        members.iter().map(|member| facts::images(&member.request)).collect::<Result<_, _>>()?;
-    let prepared = members.into_iter().enumerate().map(|(index, member)| {
-        // A member without a name of its own, such as a base, keeps its cache beside the others'.
-        let others = named.iter().enumerate().filter(|(other, _)| *other != index).flat_map(|(_, it)| it);
-        let images = named[index].iter().chain(others).cloned().collect();
-        let surroundings = Surroundings { images, ..surroundings.clone() };
-        one(world, settings, member, engine.clone(), client.clone(), surroundings)
-    });
-    let mut members = world.unless_interrupted(try_join_all(prepared)).await?;
-    // What is true of all need not be said of each.
-    for (index, it) in members.iter_mut().enumerate() {
-        if index > 0 {
-            it.prepared.plan.warnings.retain(|warning| !surroundings.warnings.contains(warning));
-        }
+    client: &Client,
+    engine: &Engine,
+    mut members: Vec<Learnt>,
+) -> Result<Vec<(PreparedMember, Option<Box<Answer>>)>, Error> {
+    // Nobody has looked yet, or for another platform.
+    let is_open = |it: &Learnt| {
+        let is_asked_for = it.settings.strategy != Some(Strategy::Off);
+        let is_known = it.before.search.early.is_some() && engine.platform == facts::this_machine();
+        is_asked_for && !is_known
+    };
+    if members.iter().any(|it| is_open(it) && !it.member.needs.is_empty()) {
+        let described: Vec<_> = members.iter().map(Learnt::described).collect();
+        let needed = async {
+            Ok::<_, Error>(targets::needed(world, client, &described, &engine.platform).await.targets)
+        };
+        let targets = world.unless_interrupted(needed).await?;
+        members.iter_mut().for_each(|it| it.before.targets.clone_from(&targets));
     }
-    Ok(PreparedGroup { engine, members, client })
+    let prepared = members.into_iter().map(|learnt| one(world, learnt, engine.clone(), client.clone()));
+    world.unless_interrupted(try_join_all(prepared)).await
 }
 
 async fn one(
     world: &World,
-    settings: &Settings,
-    mut member: Member,
+    learnt: Learnt,
     engine: Engine,
     client: Client,
-    surroundings: Surroundings,
-) -> Result<PreparedMember, Error> {
-    let settings = Settings { member: Some(member.name.clone()), ..settings.clone() };
+) -> Result<(PreparedMember, Option<Box<Answer>>), Error> {
+    let Learnt { mut member, settings, source, before } = learnt;
     // Where `docker build` would load the image, bake leaves it in the builder.
     if !engine.loads_by_default() && !member.request.has("output") {
         member.request.flags.push(Flag::text("output", "type=cacheonly"));
     }
     let request = &member.request;
-    let source = source::read(request, member.inline.as_deref().unwrap_or_default().as_bytes())?;
     let ready = std::future::ready(Ok(engine));
-    let search = Search::none("several images that are built together are always built");
-    let before = Before { surroundings, search };
-    let Gathered { facts, contexts, .. } =
+    let Gathered { facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
-    let mut plan = steps::plan(request, &settings, &facts)?;
-    if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond.is_empty() {
+    let mut chosen = request.clone();
+    if facts.reuse.from_nothing {
+        chosen.flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
+    }
+    let mut plan = steps::plan(&chosen, &settings, &facts)?;
+    if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond().is_empty() {
         plan.keep = Keep::Nothing;
         plan.decisions.push(Decision {
             topic: "write",
             choice: "nothing".to_owned(),
             reason: format!(
                 "its stages cannot be built one by one, as this engine's cache needs it: {}",
-                member.beyond.join(", ")
+                member.beyond().join(", ")
             ),
         });
     }
     let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
-    Ok(PreparedMember { prepared, member })
+    Ok((PreparedMember { member, settings, prepared }, answer))
 }
 
 /// Whether one bake can build all of a compose project here.

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
 use crate::base::clock;
 use crate::base::process;
 use crate::engine::bake;
@@ -13,33 +16,87 @@ use crate::engine::buildx::Buildx;
 use crate::engine::docker::Docker;
 use crate::engine::progress::{Format, Steps};
 use crate::model::modes::Modes;
-use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Traffic};
+use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Outcome, Traffic, Written};
 use crate::model::pipeline::Provider;
 use crate::model::request::{Context, Flag, Request};
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::retry;
+use crate::plan::steps::Facts;
+use crate::registry::Client;
 use crate::report::file;
 use crate::report::section::Sections;
 use crate::workflow::build;
+use crate::workflow::decide::Prepared;
 use crate::workflow::display::Display;
 use crate::workflow::engine_run::{self, Built, Results, Runner};
 use crate::workflow::error::Error;
+use crate::workflow::group::decide::{AnsweredMember, DecidedGroup};
 use crate::workflow::group::define::Group;
-use crate::workflow::group::prepare::PreparedGroup;
+use crate::workflow::group::prepare::{PreparedGroup, PreparedMember};
+use crate::workflow::group::targets::{self, Known};
+use crate::workflow::reuse::files;
+use crate::workflow::reuse::store::{self, NotKept};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::tell;
 use crate::workflow::world::World;
 use crate::workflow::{account, attempts};
 
-/// Builds a group that was prepared. The outcome is reported already; what is left to the caller is the exit code.
-/// `begun`: when the first question was asked.
+/// Builds what was decided to be built, and tells of the whole group. The outcome is reported already; what is left to the
+/// caller is the exit code. `begun`: when the first question was asked.
 pub async fn run(
     world: &World,
     settings: &Settings,
     group: &Group,
-    mut prepared: PreparedGroup,
+    decided: DecidedGroup,
     begun: Instant,
 ) -> Result<GroupOutcome, Error> {
+    let DecidedGroup { surroundings, answered, built, client } = decided;
+    let mut outcome = GroupOutcome {
+        status: BuildStatus::Succeeded,
+        exit_code: 0,
+        members: Vec::new(),
+        traffic: Traffic::default(),
+        duration: Duration::ZERO,
+        preparation: begun.elapsed(),
+        cache_export: Duration::ZERO,
+        warnings: Vec::new(),
+    };
+    let mut metadata = serde_json::Map::new();
+    match built {
+        Some(prepared) => {
+            build_left(world, settings, group, prepared, &client, begun, (&mut outcome, &mut metadata))
+                .await?;
+        }
+        None => outcome.warnings = surroundings.warnings,
+    }
+    for AnsweredMember { member, wanted, answer, outcome: given } in answered {
+        metadata.insert(member.name.clone(), files::metadata(&answer.root, &wanted));
+        let given = given.map(|given| MemberOutcome { name: member.name, outcome: given });
+        outcome.members.extend(given);
+    }
+    let place = |name: &str| group.members.iter().position(|member| member.name == name);
+    outcome.members.sort_by_key(|it| place(&it.name));
+    if let Some(path) = group.metadata_file.as_ref().filter(|_| outcome.status == BuildStatus::Succeeded) {
+        let text = format!("{:#}", serde_json::Value::Object(metadata));
+        file::replace(&world.folder.join(path), text.as_bytes())?;
+    }
+    outcome.traffic.asked = client.traffic().bytes_in;
+    outcome.duration = begun.elapsed();
+    tell::group(world, settings, group.quiet, &outcome)?;
+    Ok(outcome)
+}
+
+/// Builds what no image answers for.
+async fn build_left(
+    world: &World,
+    settings: &Settings,
+    group: &Group,
+    mut prepared: PreparedGroup,
+    client: &Client,
+    begun: Instant,
+    (outcome, metadata): (&mut GroupOutcome, &mut serde_json::Map<String, serde_json::Value>),
+) -> Result<(), Error> {
+    let began = clock::now() - SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
     let mut warnings: Vec<Vec<String>> = Vec::new();
     for it in &mut prepared.members {
         let own = std::mem::take(&mut it.prepared.plan.warnings);
@@ -57,27 +114,18 @@ pub async fn run(
     }
     let stand_ins = stand_ins(world, group, &mut prepared, &mut general).await;
     let preparation = begun.elapsed();
+    outcome.preparation = preparation;
     if !group.quiet {
         for it in &prepared.members {
             tell::prediction(world, Some(&it.member.name), &it.prepared.plan.explanation);
         }
     }
-    let mut outcome = GroupOutcome {
-        status: BuildStatus::Succeeded,
-        exit_code: 0,
-        members: Vec::new(),
-        traffic: Traffic::default(),
-        duration: Duration::ZERO,
-        preparation,
-        cache_export: Duration::ZERO,
-        warnings: Vec::new(),
-    };
     let mut built: BTreeMap<usize, Built> = BTreeMap::new();
-    let mut metadata = serde_json::Map::new();
     let mut sections = sections(&prepared);
     let waves = prepared.waves();
+    let is_only = waves.len() == 1 && prepared.members.len() == group.members.len();
     for members in &waves {
-        let way = Way { settings, group, docker: &docker, stand_ins: &stand_ins, is_only: waves.len() == 1 };
+        let way = Way { settings, group, docker: &docker, stand_ins: &stand_ins, is_only };
         match engine_runs(world, way, members, &mut prepared, &mut sections, &mut general).await {
             Err(process::Error::Interrupted { signal }) => {
                 outcome.status = BuildStatus::Interrupted;
@@ -102,7 +150,8 @@ pub async fn run(
             break;
         }
     }
-    for (index, (it, mut warnings)) in prepared.members.iter().zip(warnings).enumerate() {
+    let mut finished: Vec<Outcome> = Vec::new();
+    for (index, (it, warnings)) in prepared.members.iter().zip(&mut warnings).enumerate() {
         let mut member = account::planned(&it.member.request, &it.prepared);
         (member.status, member.exit_code) = (outcome.status, outcome.exit_code);
         if let Some(own) = built.get(&index) {
@@ -120,24 +169,71 @@ pub async fn run(
                 member.status = BuildStatus::Failed;
             }
             (member.preparation, member.duration) = (preparation, begun.elapsed());
-            build::finish(request, prepared, runner, &docker, own, &mut member, &mut warnings).await?;
+            build::finish(request, prepared, runner, &docker, own, &mut member, warnings).await?;
+        }
+        finished.push(member);
+    }
+    let kept = store(world, client, &docker, &prepared, &built, &finished, began).await;
+    for (((it, kept), mut member), mut warnings) in
+        prepared.members.iter().zip(kept).zip(finished).zip(warnings)
+    {
+        let name = &it.member.name;
+        let warn = |warning: &str| world.printer.warning(&format!("{name}: {warning}"));
+        if let Some(kept) = kept {
+            build::stored(kept, &mut member, &mut warnings, warn);
         }
         member.warnings = warnings;
         account::remember(world, &it.prepared.facts, &member);
         member.preparation = preparation;
         member.duration = begun.elapsed();
         outcome.cache_export += member.cache_export;
-        outcome.members.push(MemberOutcome { name: it.member.name.clone(), outcome: member });
+        outcome.members.push(MemberOutcome { name: name.clone(), outcome: member });
     }
-    if let Some(path) = group.metadata_file.as_ref().filter(|_| outcome.status == BuildStatus::Succeeded) {
-        let text = format!("{:#}", serde_json::Value::Object(metadata));
-        file::replace(&world.folder.join(path), text.as_bytes())?;
-    }
-    outcome.traffic.asked = prepared.client.traffic().bytes_in;
     outcome.warnings = general;
-    outcome.duration = begun.elapsed();
-    tell::group(world, settings, group.quiet, &outcome)?;
-    Ok(outcome)
+    Ok(())
+}
+
+/// Keeps the images for later builds, all at once; what became of each.
+async fn store(
+    world: &World,
+    client: &Client,
+    docker: &Docker,
+    prepared: &PreparedGroup,
+    built: &BTreeMap<usize, Built>,
+    finished: &[Outcome],
+    begun: Timestamp,
+) -> Vec<Option<Result<Option<Written>, NotKept>>> {
+    let is_kept = |it: &PreparedMember, outcome: &Outcome| {
+        it.prepared.plan.store.is_some() && outcome.status == BuildStatus::Succeeded
+    };
+    let described: Vec<_> = prepared.members.iter().map(PreparedMember::described).collect();
+    let any = prepared.members.iter().zip(finished).any(|(it, outcome)| is_kept(it, outcome));
+    let known = match any {
+        true => targets::needed(world, client, &described, &prepared.engine.platform).await,
+        false => Known::default(),
+    };
+    let stores = prepared.members.iter().zip(finished).enumerate().map(|(index, (it, outcome))| {
+        let (known, below, member) = (&known, known.below(&described, &it.member), &it.prepared);
+        async move {
+            let place = member.plan.store.as_ref().filter(|_| is_kept(it, outcome))?;
+            let built = store::Built {
+                request: &it.member.request,
+                settings: &it.settings,
+                source: &member.source,
+                facts: &member.facts,
+                client,
+                docker,
+                steps: &built.get(&index)?.steps,
+                stages: &outcome.stages,
+                digest: outcome.digest.as_deref(),
+                begun,
+                targets: &known.targets,
+                below: &below,
+            };
+            Some(store::store(world, place, built).await)
+        }
+    });
+    join_all(stores).await
 }
 
 /// What is the same for every run.
@@ -304,8 +400,15 @@ async fn stand_ins(
         None => stand_in::make(world, &contexts, general).await,
     };
     made.unwrap_or_else(|reason| {
-        let all = prepared.members.iter_mut().map(|it| &mut it.prepared.facts.modes);
-        all.filter(|modes| modes.normalized).for_each(|modes| *modes = Modes::untouched(reason.clone()));
+        for Prepared { facts: Facts { modes, .. }, plan, .. } in
+            prepared.members.iter_mut().map(|it| &mut it.prepared).filter(|it| it.facts.modes.normalized)
+        {
+            if modes.changes() {
+                // It was to be kept as an image of other modes.
+                plan.store = None;
+            }
+            *modes = Modes::untouched(reason.clone());
+        }
         vec![StandIn::default(); contexts.len()]
     })
 }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::cachefmt::{self, Kind};
 use crate::model::reference::Reference;
 use crate::model::request::Request;
+use crate::plan::reuse::Wanted;
 use crate::registry::Manifest;
 use crate::report::file::{self, Error};
 
@@ -31,14 +32,23 @@ pub fn write(request: &Request, working: &Path, root: &Manifest, names: &[Refere
     }
     if let Some(path) = request.last("metadata-file") {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        file::replace(&working.join(path), metadata(root, &names).as_bytes())?;
+        let text = format!("{:#}", Value::Object(told(root, &names)));
+        file::replace(&working.join(path), text.as_bytes())?;
     }
     Ok(())
 }
 
-/// As buildx writes it (`commands/build.go`, writeMetadataFile): two blanks for each level, keys in order, no newline.
-fn metadata(root: &Manifest, names: &[String]) -> String {
-    let mut told = serde_json::Map::new();
+/// What the metadata of a bake tells of one target.
+pub fn metadata(root: &Manifest, wanted: &Wanted) -> Value {
+    let names = if wanted.push.is_empty() { &wanted.load } else { &wanted.push };
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    Value::Object(told(root, &names))
+}
+
+/// As buildx writes it (`commands/build.go`, writeMetadataFile); as text with two blanks for each level, keys in order, no
+/// newline.
+fn told(root: &Manifest, names: &[String]) -> Map<String, Value> {
+    let mut told = Map::new();
     if let Some(config) = config_digest(root) {
         told.insert("containerimage.config.digest".to_owned(), json!(config));
     }
@@ -48,7 +58,7 @@ fn metadata(root: &Manifest, names: &[String]) -> String {
     );
     told.insert("containerimage.digest".to_owned(), json!(root.digest));
     told.insert("image.name".to_owned(), json!(names.join(",")));
-    format!("{:#}", serde_json::Value::Object(told))
+    told
 }
 
 #[cfg(test)]
@@ -71,7 +81,8 @@ mod tests {
         assert_eq!(image_id(&image), config.to_string());
         let index = manifest(r#"{"manifests":[]}"#, "application/vnd.oci.image.index.v1+json");
         assert_eq!(image_id(&index), index.digest.to_string());
-        insta::assert_snapshot!(metadata(&index, &["r.io/a:1".to_owned(), "r.io/a:2".to_owned()]), @r#"
+        let text = |root: &Manifest, names: &[String]| format!("{:#}", Value::Object(told(root, names)));
+        insta::assert_snapshot!(text(&index, &["r.io/a:1".to_owned(), "r.io/a:2".to_owned()]), @r#"
         {
           "containerimage.descriptor": {
             "digest": "sha256:27b7a2ad77ebd6c3663a9dc5d493a96943c48d8c7c77b3c123d2f6712f1ff7ed",
@@ -82,6 +93,6 @@ mod tests {
           "image.name": "r.io/a:1,r.io/a:2"
         }
         "#);
-        assert!(metadata(&image, &[]).contains(&format!("\"containerimage.config.digest\": \"{config}\"")));
+        assert!(text(&image, &[]).contains(&format!("\"containerimage.config.digest\": \"{config}\"")));
     }
 }

@@ -22,7 +22,7 @@ use crate::model::settings::Settings;
 use crate::plan::reuse::Place;
 use crate::plan::steps::Facts;
 use crate::registry::{Client, Content, Error};
-use crate::workflow::inputs::{self, Given};
+use crate::workflow::inputs::{self, Given, Targets};
 use crate::workflow::source::Source;
 use crate::workflow::world::World;
 
@@ -56,6 +56,10 @@ pub struct Built<'a> {
     pub digest: Option<&'a str>,
     /// When it began.
     pub begun: Timestamp,
+    /// What the targets that it builds on are made from, now that it is built.
+    pub targets: &'a Targets,
+    /// What those are made from.
+    pub below: &'a [&'a Inputs],
 }
 
 /// Why an image is not kept.
@@ -95,7 +99,8 @@ pub async fn store(world: &World, place: &Place, built: Built<'_>) -> Result<Opt
     let checked = async {
         let after = unchanged(world, built, before).await.map_err(NotKept::Doubt)?;
         // Those before have lost the values of build args, which may be names of images.
-        meant(built, &bases(&after)).await.map_err(NotKept::Doubt)
+        let all = std::iter::once(&after).chain(built.below.iter().copied());
+        meant(built, &bases(all)).await.map_err(NotKept::Doubt)
     };
     let image = match tokio::try_join!(bring, checked) {
         Ok((image, ())) => image,
@@ -149,6 +154,7 @@ async fn unchanged(world: &World, built: Built<'_>, before: &Inputs) -> Result<I
         pipeline: &facts.pipeline,
         platforms: &facts.platforms,
         build_platform: &facts.engine.platform,
+        targets: built.targets,
     };
     let after = inputs::gather(world, built.client, given).await?;
     if after.digest == before.digest {
@@ -171,8 +177,9 @@ fn changed<'a>(before: &'a [File], after: &'a [File]) -> Option<&'a str> {
 }
 
 /// The images that the steps stand on or copy from, as the Dockerfile names them, with their digests.
-fn bases(inputs: &Inputs) -> BTreeMap<&str, &str> {
-    let parts = inputs.stages.iter().flat_map(|stage| &stage.steps).flat_map(|step| &step.parts);
+fn bases<'a>(inputs: impl Iterator<Item = &'a Inputs>) -> BTreeMap<&'a str, &'a str> {
+    let steps = inputs.flat_map(|inputs| &inputs.stages).flat_map(|stage| &stage.steps);
+    let parts = steps.flat_map(|step| &step.parts);
     let images = parts.filter(|part| part.kind == PartKind::Image);
     images.map(|part| (part.name.as_str(), part.value.as_str())).collect()
 }
