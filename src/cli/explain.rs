@@ -1,12 +1,14 @@
 //! `layerlift explain`: why steps of an earlier build ran, or of the next one will.
 //!
-//! Keys of `--format json`: `version`; `records`, each with `reference`, where it was read, and `record`, as it is kept;
+//! Keys of `--format json`: `version`; `answered`, the builds of the last run here that images answered, each with `at`,
+//! `tags` and `image` (as `reused` in the report of a build); `records`, each with `reference`, where it was read, and `record`, as it is kept;
 //! with `--against`, `prediction` in their place, as `explanation` in the report of a build.
 
 use serde_json::json;
 
 use crate::cli::app::{ExplainArgs, Format};
 use crate::cli::failure::{ExitCode, Failure};
+use crate::model::reuse::AnsweredBuild;
 use crate::plan::explain::Recorded;
 use crate::report::json::ExplanationPart;
 use crate::report::{explanation, record};
@@ -15,7 +17,7 @@ use crate::workflow::facts;
 use crate::workflow::world::World;
 
 /// Version of the JSON form. A key that is added raises it.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Runs it.
 pub async fn run(arguments: ExplainArgs, world: &World) -> Result<u8, Failure> {
@@ -43,28 +45,36 @@ pub async fn run(arguments: ExplainArgs, world: &World) -> Result<u8, Failure> {
             Failure::new(ExitCode::USAGE, "a record is of a build that has been: it takes no flags of one");
         return Err(failure.with_hint("--against BRANCH compares what would be built now"));
     }
-    let records = match &arguments.line.word {
-        None => vec![explain::last(world)?],
+    let (answered, records) = match &arguments.line.word {
+        None => {
+            let answered = explain::answered(world);
+            match explain::last(world) {
+                // An image may answer where no engine has ever built.
+                Err(Error::NothingHere) if !answered.is_empty() => (answered, Vec::new()),
+                last => (answered, vec![last?]),
+            }
+        }
         Some(word) => {
             let client = facts::registry(world, &settings)?;
-            explain::of(world, &settings, client, word).await?
+            (Vec::new(), explain::of(world, &settings, client, word).await?)
         }
     };
     world.printer.data(&match arguments.format {
-        Format::Text => text(&records),
-        Format::Json => format!("{:#}\n", as_json(&records)),
+        Format::Text => text(&answered, &records),
+        Format::Json => format!("{:#}\n", as_json(&answered, &records)),
     });
     Ok(0)
 }
 
-fn text(records: &[Recorded]) -> String {
+fn text(answered: &[AnsweredBuild], records: &[Recorded]) -> String {
     let texts: Vec<String> = records.iter().map(|it| record::text(&it.record, &it.reference)).collect();
-    texts.join("\n")
+    let answered: String = answered.iter().map(record::answered).collect();
+    answered + &texts.join("\n")
 }
 
-fn as_json(records: &[Recorded]) -> serde_json::Value {
+fn as_json(answered: &[AnsweredBuild], records: &[Recorded]) -> serde_json::Value {
     let records = records.iter().map(|it| json!({ "reference": it.reference, "record": it.record.as_ref() }));
-    json!({ "version": VERSION, "records": records.collect::<Vec<_>>() })
+    json!({ "version": VERSION, "answered": answered, "records": records.collect::<Vec<_>>() })
 }
 
 impl From<Error> for Failure {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::reference::Digest;
 
@@ -24,7 +24,7 @@ pub struct Note {
 }
 
 /// The image that answered a build.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reused {
     /// Where it was found: `ghcr.io/owner/app/cache:branch-main--image-0123...`.
     pub reference: String,
@@ -35,7 +35,7 @@ pub struct Reused {
     /// When its build began; `None` where nothing tells.
     pub created: Option<Timestamp>,
     /// How long ago that was, in seconds.
-    #[serde(rename = "age_seconds", serialize_with = "seconds")]
+    #[serde(rename = "age_seconds", serialize_with = "seconds", deserialize_with = "of_seconds")]
     pub age: Option<Duration>,
     /// The commit that it was built from.
     pub commit: Option<String>,
@@ -43,6 +43,21 @@ pub struct Reused {
     pub pipeline_url: Option<String>,
 }
 
+/// A build that an image answered, as it is remembered for `layerlift explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredBuild {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The names that the image got.
+    pub tags: Vec<String>,
+    /// The image.
+    pub image: Reused,
+}
+
 fn seconds<S: serde::Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     age.map(|age| age.as_secs()).serialize(serializer)
+}
+
+fn of_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_secs))
 }

@@ -6,8 +6,15 @@ use std::time::Duration;
 use crate::base::units::duration;
 use crate::model::outcome::BuildStatus;
 use crate::model::record::Record;
+use crate::model::reuse::AnsweredBuild;
 use crate::report::line::clean;
 use crate::report::{explanation, text};
+
+/// A build that an image answered, in a line.
+pub fn answered(build: &AnsweredBuild) -> String {
+    let (at, tags) = (build.at.strftime("%Y-%m-%d %H:%M:%S UTC"), clean(&build.tags.join(", ")));
+    format!("answered  {at}, {tags}: {}, {}\n", text::answer(&build.image), clean(&build.image.reference))
+}
 
 /// The record in lines, a label before each. `place`: where it was read.
 pub fn text(record: &Record, place: &str) -> String {
@@ -121,6 +128,13 @@ mod tests {
         forecast  3 of 7 steps were to run, and did
         surprise  step 3 of stage `build`, `RUN go mod download`, ran although the record has it: layers of the cache are gone from the registry
         ");
+    }
+
+    #[test]
+    fn an_answer_in_a_line() {
+        let image = samples::reused().reused.unwrap();
+        let (at, tags) = ("2026-11-23T12:00:00Z".parse().unwrap(), vec!["localhost:5000/app:2".to_owned()]);
+        insta::assert_snapshot!(answered(&AnsweredBuild { at, tags, image }), @"answered  2026-11-23 12:00:00 UTC, localhost:5000/app:2: reused sha256:9f2c1d0e8b7a of branch-main, built 2h ago from commit 5e1c309dae7f, localhost:5000/app/cache:branch-main--image-0123456789abcdef0123456789abcdef");
     }
 
     #[test]

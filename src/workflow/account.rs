@@ -1,9 +1,11 @@
 //! What is told of a build: before it what follows from the plan, after it why its steps ran, and its record.
 
+use crate::base::clock;
 use crate::model::outcome::{Outcome, Written};
 use crate::model::record::Explanation;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
+use crate::model::reuse::AnsweredBuild;
 use crate::plan::chain::Finding;
 use crate::plan::explain::Suspect;
 use crate::plan::steps::{Facts, Keep, Plan};
@@ -45,9 +47,24 @@ pub(super) fn conclusion(prepared: &Prepared, outcome: &Outcome) -> Explanation 
 
 /// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
 pub(super) fn remember(world: &World, facts: &Facts, outcome: &Outcome) {
-    let has_built = !outcome.stages.is_empty() || outcome.reused.is_some();
-    if has_built && let Some(last) = LastBuilds::of(&world.environment, &world.folder) {
+    if !outcome.stages.is_empty()
+        && let Some(last) = LastBuilds::of(&world.environment, &world.folder)
+    {
         let _ = last.write(facts.keys.image(), &records::of(facts, outcome));
+    }
+}
+
+/// Remembers for `layerlift explain` which builds of a run were answered by images. It is no one's loss either.
+pub(super) fn remember_answers<'a>(world: &World, outcomes: impl Iterator<Item = &'a Outcome>) {
+    let answered = |outcome: &Outcome| {
+        let image = outcome.reused.clone()?;
+        Some(AnsweredBuild { at: clock::now(), tags: outcome.tags.clone(), image })
+    };
+    let builds: Vec<AnsweredBuild> = outcomes.filter_map(answered).collect();
+    if !builds.is_empty()
+        && let Some(last) = LastBuilds::of(&world.environment, &world.folder)
+    {
+        let _ = last.write_answered(&builds);
     }
 }
 

@@ -95,7 +95,10 @@ async fn give(
 ) -> Result<Option<Outcome>, Error> {
     let given = async { Ok::<_, Error>(give::give(world, asked, answer).await) };
     match world.unless_interrupted(given).await? {
-        Ok(outcome) => Ok(Some(Outcome { warnings: std::mem::take(warnings), ..outcome })),
+        Ok(outcome) => {
+            account::remember_answers(world, std::iter::once(&outcome));
+            Ok(Some(Outcome { warnings: std::mem::take(warnings), ..outcome }))
+        }
         Err(reason) => {
             warnings.push(format!("{} does not answer the build: {reason}", answer.reference));
             Ok(None)

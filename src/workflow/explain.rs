@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use crate::model::record::{Explanation, Record};
 use crate::model::reference::Reference;
 use crate::model::request::Request;
+use crate::model::reuse::AnsweredBuild;
 use crate::model::settings::Settings;
 use crate::plan::cache_repo::cache_repo;
 use crate::plan::explain::{Reading, Recorded, Situation};
@@ -63,7 +64,12 @@ impl From<registry::Error> for Error {
     }
 }
 
-/// The last build that was started in the working folder.
+/// The builds of the last run in the working folder, where images answered them.
+pub fn answered(world: &World) -> Vec<AnsweredBuild> {
+    LastBuilds::of(&world.environment, &world.folder).map(|last| last.answered()).unwrap_or_default()
+}
+
+/// The last build of the working folder that an engine made.
 pub fn last(world: &World) -> Result<Recorded, Error> {
     LastBuilds::of(&world.environment, &world.folder).and_then(|last| last.latest()).ok_or(Error::NothingHere)
 }

@@ -15,6 +15,7 @@ use crate::base::env::Environment;
 use crate::cachefmt::build_record::{self, READ_LIMIT};
 use crate::model::record::Record;
 use crate::model::reference::Digest;
+use crate::model::reuse::AnsweredBuild;
 use crate::plan::explain::Recorded;
 
 /// Images whose records are kept of one working folder.
@@ -22,6 +23,9 @@ const MOST: usize = 32;
 
 /// Hexadecimal digits in the names of folders and files.
 const DIGITS: usize = 16;
+
+/// The file of the builds that images answered last.
+const ANSWERED: &str = "answered";
 
 /// The records of one working folder.
 #[derive(Debug, Clone)]
@@ -49,13 +53,35 @@ impl LastBuilds {
         files.into_iter().rev().find_map(|(_, path)| recorded(&path))
     }
 
+    /// The builds of the last run, where images answered them; none where an engine has built since.
+    pub fn answered(&self) -> Vec<AnsweredBuild> {
+        let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let path = self.folder.join(ANSWERED);
+        let built = self.files().pop().map(|(time, _)| time);
+        match changed(&path) {
+            Some(time) if built.is_none_or(|built| built <= time) => {}
+            _ => return Vec::new(),
+        }
+        bounded(&path).and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Remembers that images answered the builds of a run.
+    pub fn write_answered(&self, builds: &[AnsweredBuild]) -> std::io::Result<()> {
+        self.replace(ANSWERED, &serde_json::to_vec(builds)?)
+    }
+
+    /// Puts a file in the place of another. Another job that reads at this moment has the old one or the new one.
+    fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        file.write_all(bytes)?;
+        file.persist(self.folder.join(name)).map_err(|error| error.error)?;
+        Ok(())
+    }
+
     /// Keeps the record of a build, and forgets the oldest ones of too many.
     pub fn write(&self, image: &str, record: &Record) -> std::io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        // Another job that reads at this moment has the old one or the new one.
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(&build_record::encode(record).0)?;
-        file.persist(self.folder.join(name(image.as_bytes()))).map_err(|error| error.error)?;
+        self.replace(&name(image.as_bytes()), &build_record::encode(record).0)?;
         let files = self.files();
         let surplus = files.len().saturating_sub(MOST);
         files.iter().take(surplus).try_for_each(|(_, path)| std::fs::remove_file(path))
@@ -74,10 +100,15 @@ impl LastBuilds {
     }
 }
 
-fn recorded(path: &Path) -> Option<Recorded> {
+/// What a file holds; `None` where that is more than a record may be.
+fn bounded(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path).ok()?.take(READ_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
-    let record = (read <= READ_LIMIT).then(|| build_record::decode(&bytes).ok()).flatten()?;
+    (read <= READ_LIMIT).then_some(bytes)
+}
+
+fn recorded(path: &Path) -> Option<Recorded> {
+    let record = build_record::decode(&bounded(path)?).ok()?;
     let reference = "the last build here".to_owned();
     Some(Recorded { reference, scope: None, record: Arc::new(record) })
 }
@@ -93,6 +124,7 @@ mod tests {
     use super::*;
     use crate::model::outcome::BuildStatus;
     use crate::model::record::RecordedEngine;
+    use crate::model::reuse::Reused;
 
     fn record(strategy: &str) -> Record {
         Record {
@@ -141,6 +173,38 @@ mod tests {
         }
         let (_, newest) = here.files().pop().unwrap();
         assert_eq!(newest.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_answer_is_told_until_an_engine_builds_again() {
+        let home = tempfile::tempdir().unwrap();
+        let environment: Environment = [("HOME", home.path().to_str().unwrap())].into_iter().collect();
+        let here = LastBuilds::of(&environment, Path::new("/work/app")).unwrap();
+        let image = Reused {
+            reference: "r.io/app/cache:branch-main--image-0".to_owned(),
+            digest: "sha256:0".to_owned(),
+            scope: "branch-main".to_owned(),
+            created: Some("2026-11-23T12:00:00Z".parse().unwrap()),
+            age: Some(std::time::Duration::from_secs(61)),
+            commit: None,
+            pipeline_url: None,
+        };
+        let at = "2026-11-23T12:01:01Z".parse().unwrap();
+        let answered = [AnsweredBuild { at, tags: vec!["r.io/app:1".to_owned()], image }];
+        assert_eq!(here.answered(), []);
+        here.write("app", &record("registry")).unwrap();
+        here.write_answered(&answered).unwrap();
+        assert_eq!(here.answered(), answered);
+        assert_eq!(here.files().len(), 1, "it is no record");
+        // A file system may know no times that are closer together.
+        let written = here.folder.join(ANSWERED).metadata().unwrap().modified().unwrap();
+        let later = written + std::time::Duration::from_secs(10);
+        let (_, newest) = here.files().pop().unwrap();
+        File::open(newest).unwrap().set_modified(later).unwrap();
+        assert_eq!(here.answered(), []);
+        std::fs::write(here.folder.join(ANSWERED), "[{").unwrap();
+        File::open(here.folder.join(ANSWERED)).unwrap().set_modified(later).unwrap();
+        assert_eq!(here.answered(), []);
     }
 
     #[test]

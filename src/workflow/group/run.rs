@@ -74,6 +74,7 @@ pub async fn run(
         let given = given.map(|given| MemberOutcome { name: member.name, outcome: given });
         outcome.members.extend(given);
     }
+    account::remember_answers(world, outcome.members.iter().map(|it| &it.outcome));
     let place = |name: &str| group.members.iter().position(|member| member.name == name);
     outcome.members.sort_by_key(|it| place(&it.name));
     if let Some(path) = group.metadata_file.as_ref().filter(|_| outcome.status == BuildStatus::Succeeded) {
