@@ -41,6 +41,7 @@ mod report_html;
 mod repro;
 mod repro_gitlab;
 mod reuse;
+mod reuse_group;
 mod run;
 mod scenario;
 mod shim;

@@ -1,6 +1,8 @@
 //! A build that was made before is answered with its image: no engine runs, the image is the same to the byte, and whatever
 //! goes wrong is a build.
 
+mod platforms;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
