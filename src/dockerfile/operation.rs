@@ -95,6 +95,8 @@ pub struct Setting {
     pub text: String,
     /// As BuildKit notes it: variables replaced.
     pub value: Word,
+    /// How many steps of its stage stand before it: the image's history has all in their order.
+    pub after: usize,
 }
 
 impl Word {

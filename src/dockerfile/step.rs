@@ -101,6 +101,7 @@ impl Walk {
         let width = total.to_string().len();
         let mut steps: Vec<Step> = Vec::new();
         let mut settings = Vec::new();
+        let mut after = usize::from(matches!(base, Base::Image(_)));
         let mut push = |text: String, written: String, line, operation: Operation| {
             let number = steps.len() + 1;
             let label = label.map(|label| format!("{label} ")).unwrap_or_default();
@@ -122,10 +123,11 @@ impl Walk {
                     let onbuild = if placed.is_trigger { "ONBUILD " } else { "" };
                     let written = format!("{onbuild}{}", placed.instruction.text);
                     push(format!("{onbuild}{text}"), written, line, operation);
+                    after += 1;
                 }
                 Done::Setting(value) => {
                     let text = as_noted(&placed.instruction.text);
-                    settings.push(Setting { line, text, value });
+                    settings.push(Setting { line, text, value, after });
                 }
             }
         }

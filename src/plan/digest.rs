@@ -13,7 +13,8 @@
 //! | secrets and ssh: their ids | their values |
 //! | `COPY --link`: itself alone | what lies below it |
 //!
-//! The image's digest has besides: what its stage and those below it set (`CMD`, `LABEL`, ...), labels, annotations,
+//! The image's digest has besides: what its stage and those below it set (`CMD`, `LABEL`, ...) and between which steps,
+//! since the image's history tells that, labels, annotations,
 //! attestations, media types of the output, platform, the `# syntax=` frontend's digest, `SOURCE_DATE_EPOCH`.
 //!
 //! What nothing here can see: what a `RUN` fetches, time, chance, cache mounts, secret values, and the version of an
@@ -29,7 +30,7 @@ use crate::model::reference::Digest;
 use crate::plan::wanted::{Asked, NamedContext, moving, taken};
 
 /// Changes whenever the same inputs would give another digest.
-const SCHEMA: &str = "layerlift inputs 1";
+const SCHEMA: &str = "layerlift inputs 2";
 
 /// What was found out.
 #[derive(Debug, Clone, Default)]
@@ -66,10 +67,10 @@ pub fn inputs(asked: Asked<'_>, known: Known) -> Inputs {
         let steps = maker.stage(node);
         stages.push(StageInputs { name: node.label.clone(), steps });
     }
-    let image = maker.image();
+    let (image, order) = maker.image();
     let tree = maker.tree(asked.graph.target);
     let platform = asked.platform.to_string();
-    let digest = key(&[SCHEMA, tree.as_str(), &platform], &image);
+    let digest = key(&[SCHEMA, tree.as_str(), &platform, &order], &image);
     let mut unknown = maker.unknown;
     unknown.sort_by(|one, other| (one.line, &one.what).cmp(&(other.line, &other.what)));
     unknown.dedup();
@@ -288,8 +289,9 @@ impl Maker<'_> {
         "unknown".to_owned()
     }
 
-    /// What makes the image and no step.
-    fn image(&mut self) -> Vec<Part> {
+    /// What makes the image and no step, and where that stands among the steps. The place is in no part: an instruction
+    /// does not become another where a step is put before it.
+    fn image(&mut self) -> (Vec<Part>, String) {
         let mut chain = Vec::new();
         let mut next = Some(self.asked.graph.target);
         while let Some(node) =
@@ -300,11 +302,15 @@ impl Maker<'_> {
             next = if let Base::Stage(base) = node.base { Some(base) } else { None };
         }
         let mut parts = Vec::new();
+        let mut order = String::new();
+        let mut before = 0;
         for node in chain.into_iter().rev() {
             for setting in &node.settings {
                 let value = hidden(&[setting.text.clone(), setting.value.whole()]);
                 parts.push(part(PartKind::Instruction, &setting.text, &value));
+                order += &format!("{} ", before + setting.after);
             }
+            before += node.steps.len();
         }
         if let Some((image, digest)) = &self.known.frontend {
             let value = match digest {
@@ -316,7 +322,7 @@ impl Maker<'_> {
         for (name, value) in &self.known.options.image {
             parts.push(part(PartKind::Option, name, &hidden(std::slice::from_ref(value))));
         }
-        parts
+        (parts, order)
     }
 }
 

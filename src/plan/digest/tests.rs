@@ -111,6 +111,8 @@ fn a_step_changes_with_what_it_says_and_with_those_before_it() {
     rewritten("RUN two", "RUN too", &["tools 4", "final 2", "final 4"], true);
     rewritten("LABEL x=1", "LABEL x=2", &[], true);
     rewritten("ARG V", "ARG V\nLABEL y=1", &[], false);
+    // The image's history tells between which steps it stands.
+    rewritten("RUN three\nLABEL x=1", "LABEL x=1\nRUN three", &[], true);
     // A stage's name is nobody's business.
     rewritten("tools", "instruments", &[], false);
 }
