@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,15 +99,23 @@ def is_step(name: str) -> bool:
     return bool(re.match(r"\[[^\]]*\d+/\d+\] (?!FROM )", name))
 
 
+def events(log: str) -> Iterator[dict]:
+    """The JSON objects in a log. Buildx 0.13 lays each out on many lines."""
+    decoder = json.JSONDecoder()
+    end = 0
+    for begin in (match.start() for match in re.finditer(r"^\{", log, re.MULTILINE)):
+        if begin >= end:
+            event, end = decoder.raw_decode(log, begin)
+            yield event
+
+
 def rawjson(log: str) -> tuple[list[str], list[str]]:
     """What ran and what did not. That a step was cached is said once, in any of its events."""
     names: dict[str, str] = {}
     started: set[str] = set()
     cached: set[str] = set()
-    for line in log.splitlines():
-        if not line.startswith("{"):
-            continue
-        for vertex in json.loads(line).get("vertexes") or []:
+    for event in events(log):
+        for vertex in event.get("vertexes") or []:
             digest = vertex["digest"]
             names[digest] = vertex.get("name") or names.get(digest, "")
             started |= {digest} if vertex.get("started") else set()

@@ -3,12 +3,10 @@
 import random
 from typing import Callable
 
-from .project import IGNORED, NAMES, WORDS, Grammar, Line, Node, Project
+from .grammar import EXCLUDES, IGNORED, NAMES, WORDS, Grammar
+from .project import Line, Node, Project
 
 Mutation = Callable[[Project, Grammar], None]
-
-NOT_NOTICED = "modes and extended attributes of folders; an edit that leaves size and time as they are"
-"""What a warm BuildKit does not see in a context (tonistiigi/fsutil compares neither): no mutation does that."""
 
 
 def some(project: Project, grammar: Grammar, *kinds: str) -> str | None:
@@ -38,6 +36,29 @@ def change_mode(project: Project, grammar: Grammar) -> None:
         node.mode = grammar.chance.choice([mode for mode in (0o644, 0o755, 0o640, 0o4755) if mode != node.mode])
 
 
+def edit_file_unseen(project: Project, grammar: Grammar) -> None:
+    """Size and time stay as they are."""
+    if path := some(project, grammar, "file"):
+        node = project.nodes[path]
+        node.content, node.kept = node.content[::-1], node.kept + 1
+
+
+def change_folder_mode(project: Project, grammar: Grammar) -> None:
+    if path := some(project, grammar, "folder"):
+        node = project.nodes[path]
+        node.mode = grammar.chance.choice([mode for mode in (0o755, 0o700, 0o775, 0o1777) if mode != node.mode])
+
+
+def change_attribute(project: Project, grammar: Grammar) -> None:
+    """An extended attribute and nothing else."""
+    if path := some(project, grammar, "file", "folder"):
+        project.nodes[path].attribute = grammar.chance.choice(["", "this", "that"])
+
+
+def add_pipe(project: Project, grammar: Grammar) -> None:
+    grammar.add_pipe(project)
+
+
 def add_file(project: Project, grammar: Grammar) -> None:
     project.put(grammar.path(), grammar.file())
 
@@ -47,7 +68,7 @@ def add_folder(project: Project, grammar: Grammar) -> None:
 
 
 def remove(project: Project, grammar: Grammar) -> None:
-    if path := some(project, grammar, "file", "folder", "link"):
+    if path := some(project, grammar, "file", "folder", "link", "pipe"):
         project.drop(path)
 
 
@@ -165,10 +186,18 @@ def edit_line(project: Project, grammar: Grammar) -> None:
 
 
 def change_option(project: Project, grammar: Grammar) -> None:
+    """Another flag of a `COPY` or `ADD`, or one less."""
     lines, place = a_line(project, grammar)
     name, _, rest = lines[place].text.partition(" ")
-    if name in ("COPY", "ADD") and "--chown" not in rest:
-        lines[place].text = f"{name} --chown={grammar.chance.choice(['1:2', 'root', '7'])} {rest}"
+    if name not in ("COPY", "ADD"):
+        return
+    flags = [f"--chown={grammar.chance.choice(['1:2', 'root', '7'])}", f"--chmod={grammar.chance.choice(['0750', '0644'])}"]
+    flags += ["--link"] * ("link" in grammar.knows) + [f"--exclude={grammar.chance.choice(EXCLUDES)}"] * ("exclude" in grammar.knows)
+    flags += ["--parents"] * ("parents" in grammar.knows and name == "COPY")
+    flag = grammar.chance.choice(flags)
+    words = rest.split(" ")
+    left = [word for word in words if word.partition("=")[0] != flag.partition("=")[0]]
+    lines[place].text = " ".join([name, *left] if left != words else [name, flag, rest])
 
 
 def comment_line(project: Project, grammar: Grammar) -> None:
@@ -193,11 +222,11 @@ def nothing(project: Project, _: Grammar) -> None:
 
 
 MUTATIONS: list[Mutation] = [
-    edit_file, edit_file, edit_file, edit_file_same_size, touch_file, change_mode, add_file, add_file, add_folder,
+    edit_file, edit_file, edit_file, edit_file_same_size, edit_file_unseen, edit_file_unseen, touch_file, change_mode, change_folder_mode, change_attribute, add_pipe, add_file, add_file, add_folder,
     remove, remove, rename_file, rename_file, rename_folder, swap_files, retarget_link, file_to_link, add_link,
     change_ignore, change_ignore, comment_ignore, shuffle_ignore, change_build_arg, change_build_arg, change_build_arg,
     change_label, change_secret, change_target, change_other, move_base, move_base, add_line, add_line, remove_line, swap_lines, edit_line, edit_line,
-    change_option, comment_line, change_spelling, change_global, nothing,
+    change_option, change_option, comment_line, change_spelling, change_global, nothing,
 ]  # fmt: skip
 
 
