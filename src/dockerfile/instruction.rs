@@ -113,6 +113,12 @@ const KNOWN: [(&str, &[&str]); 18] = [
     ("WORKDIR", &[]),
 ];
 
+/// Flags that are on or off.
+const SWITCHES: [&str; 4] = ["link", "parents", "keep-git-dir", "unpack"];
+
+/// Flags that may stand several times.
+const REPEATED: [&str; 3] = ["mount", "device", "exclude"];
+
 /// What the parsing of one line gives.
 pub(super) struct Parsed {
     /// The instruction, still without its heredocs.
@@ -140,7 +146,8 @@ pub(super) fn parse(text: &str, line: usize, escape: char) -> Result<Parsed, Par
             unknown.push(format!("flag `--{}` of {name}", flag.name));
         }
     }
-    let kind = kind(&name, &flags, rest, escape, &mut unknown).map_err(|(word, fault)| {
+    let kind = check_flags(&name, &flags).and_then(|()| kind(&name, &flags, rest, escape, &mut unknown));
+    let kind = kind.map_err(|(word, fault)| {
         let fault = match fault {
             Fault::Name => ParseFault::StageName(word.clone()),
             Fault::Arguments(reason) => ParseFault::Arguments { instruction: name.clone(), reason },
@@ -162,6 +169,40 @@ type Trouble = (String, Fault);
 
 fn trouble(reason: &'static str) -> Trouble {
     (String::new(), Fault::Arguments(reason))
+}
+
+/// What BuildKit refuses in every stage, also in one that the target does not reach (`instructions/bflag.go`).
+fn check_flags(name: &str, flags: &[Flag]) -> Result<(), Trouble> {
+    let known = KNOWN.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, flags)| flags);
+    // Those before `HEALTHCHECK NONE` are not looked at.
+    let checked = flags.iter().filter(|flag| name != "HEALTHCHECK" && known.contains(&flag.name.as_str()));
+    let mut before: Vec<&str> = Vec::new();
+    for flag in checked {
+        let is_refused = match flag.value.as_deref() {
+            _ if before.contains(&flag.name.as_str()) => Some("has a flag twice that is taken once"),
+            None if !SWITCHES.contains(&flag.name.as_str()) => Some("has a flag without its value"),
+            Some(value) if SWITCHES.contains(&flag.name.as_str()) && switched(value).is_none() => {
+                Some("has a flag whose value is neither `true` nor `false`")
+            }
+            _ => None,
+        };
+        if let Some(reason) = is_refused {
+            return Err((format!("--{}", flag.name), Fault::Arguments(reason)));
+        }
+        if !REPEATED.contains(&flag.name.as_str()) {
+            before.push(&flag.name);
+        }
+    }
+    Ok(())
+}
+
+/// The value of a switch, whose letters may be small or large.
+fn switched(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
 }
 
 fn kind(
@@ -212,7 +253,7 @@ fn kind(
             let link = flags.iter().rfind(|flag| flag.name == "link");
             let transfer = Transfer {
                 from: value("from").filter(|from| name == "COPY" && !from.is_empty()),
-                link: link.is_some_and(|flag| flag.value.as_deref() != Some("false")),
+                link: link.is_some_and(|flag| flag.value.as_deref().and_then(switched) != Some(false)),
                 sources: sources.iter().filter(|word| Heredoc::of_word(word).is_none()).cloned().collect(),
                 destination: destination.clone(),
             };
