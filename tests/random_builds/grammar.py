@@ -166,7 +166,7 @@ class Grammar:
         flags = ["--chown=1:2"] * (self.chance.random() < 0.1)
         for feature, flag in (("link", "--link"), ("chmod", "--chmod=0750"), ("chmod in words", "--chmod=u+x")):
             if feature in self.knows and self.chance.random() < 0.12:
-                flags.append(flag)
+                flags = [other for other in flags if not other.startswith("--chmod")] + [flag]
         name = self.chance.choice(["COPY", "COPY", "COPY", "ADD"])
         if name == "ADD":
             # A variable that the file does not set could be the base image's, and an address.

@@ -184,8 +184,9 @@ class Project:
 
     def without(self, source: str) -> None:
         """Takes out the instructions that name a source."""
+        source = source.strip("/")
         for stage in self.stages:
-            stage.lines = [line for line in stage.lines if source.lstrip("/") not in line.text or line.text.startswith("ARG")]
+            stage.lines = [line for line in stage.lines if line.text.startswith("ARG") or source not in line.text.replace("/./", "/")]
 
     def paths(self, *kinds: str) -> list[str]:
         return sorted(path for path, node in self.nodes.items() if node.kind in kinds)
