@@ -117,7 +117,8 @@ pub(super) fn taken(operation: &Operation) -> Vec<(Option<&Source>, Selector)> {
 /// What a source of a `COPY` means; `None` where that is not clear.
 fn selector(copy: &Copy, word: &Word) -> Option<Selector> {
     let named = |name: &'static str| copy.options.iter().filter(move |(option, _)| option == name);
-    let parents = named("parents").next_back().is_some_and(|(_, value)| !value.text.eq_ignore_ascii_case("false"));
+    let parents =
+        named("parents").next_back().is_some_and(|(_, value)| !value.text.eq_ignore_ascii_case("false"));
     let excludes: Vec<&Word> = named("exclude").map(|(_, value)| value).collect();
     if word.unclear.is_some() || excludes.iter().any(|exclude| exclude.unclear.is_some()) {
         return None;
