@@ -169,7 +169,7 @@ impl Maker<'_> {
     }
 
     fn copy(&mut self, step: &Step, copy: &Copy) -> (Vec<Part>, Vec<usize>, bool) {
-        let mut words = vec![copy.is_add.to_string(), copy.destination.whole()];
+        let mut words = vec![copy.is_add.to_string(), copy.link.to_string(), copy.destination.whole()];
         for (name, word) in copy.options.iter().chain(&copy.inline) {
             words.extend([name.clone(), word.whole()]);
         }

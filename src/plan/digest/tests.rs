@@ -135,6 +135,9 @@ fn a_linked_copy_depends_on_nothing_below_it() {
     assert_eq!(moved(&relative("/x")), ["stage-0 1"]);
     // Where that is depends on the image's working folder.
     assert_eq!(moved(&relative("x")), ["stage-0 1", "stage-0 2"]);
+    // It is another step all the same than one without the flag.
+    let plain = build("FROM img\nCOPY a x\n");
+    assert_eq!(relative("x").against(&plain).0, ["stage-0 2"]);
 }
 
 #[test]
