@@ -6,7 +6,7 @@
 //!
 //! What is read is somebody's words: its size is bounded before and after it is unpacked, its version must be ours, and
 //! the lists of files in it may not lead to more work than there are files. An explanation that it leads to may be wrong;
-//! what is built never depends on it.
+//! the tree that is built never depends on it: what it says of lower layers is held against the image.
 //!
 //! What is written has at most 4 MiB of JSON, which is about 30 000 files. Above that, files are gathered by folder
 //! ([`folded`](super::folded)), the deepest folders first, so that a miss is explained with `files below src/ changed`.
@@ -258,6 +258,8 @@ mod tests {
                 files: (0..files).map(file).collect(),
             }),
             explanation: None,
+            linked: Vec::new(),
+            parent_states: Vec::new(),
         }
     }
 

@@ -54,6 +54,9 @@ pub struct SettingsArgs {
     /// Answer an unchanged build with the image that it made before: auto (pushes in CI), on, off
     #[arg(long, value_name = "WHEN")]
     reuse: Option<String>,
+    /// Build the last COPYs as `COPY --link` where that is provably the same: auto, off
+    #[arg(long, value_name = "WHEN")]
+    auto_link: Option<String>,
     /// Build anew, from nothing, what was made longer ago: 30m, 12h, 7d, 2w [default: any age will do]
     #[arg(long, value_name = "AGE")]
     max_age: Option<String>,
@@ -100,6 +103,7 @@ struct SettingsFile {
     keep_image: Option<bool>,
     normalize_modes: Option<String>,
     reuse: Option<String>,
+    auto_link: Option<String>,
     max_age: Option<String>,
     report: Option<PathBuf>,
     html: Option<PathBuf>,
@@ -167,6 +171,10 @@ impl SettingsArgs {
             Some(text) => resolver.checked(env::LAYERLIFT_REUSE, parse_when(&text))?,
             None => None,
         };
+        let auto_link = match resolver.text(env::LAYERLIFT_AUTO_LINK, &self.auto_link, &file.auto_link) {
+            Some(text) => resolver.checked(env::LAYERLIFT_AUTO_LINK, parse_unless_off(&text))?,
+            None => None,
+        };
         let max_age = match resolver.text(env::LAYERLIFT_MAX_AGE, &self.max_age, &file.max_age) {
             Some(text) => Some(resolver.checked(env::LAYERLIFT_MAX_AGE, parse_age(&text))?),
             None => None,
@@ -183,6 +191,7 @@ impl SettingsArgs {
             registry_timeout,
             normalize_modes,
             reuse,
+            auto_link,
             max_age,
             scope: resolver.text(env::LAYERLIFT_SCOPE, &self.scope, &file.scope),
             fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
@@ -353,6 +362,14 @@ fn parse_when(text: &str) -> Result<Option<bool>, String> {
         text => parse_switch(text)
             .map(Some)
             .map_err(|_| format!("unknown value `{text}`: expected one of auto, on, off")),
+    }
+}
+
+fn parse_unless_off(text: &str) -> Result<Option<bool>, String> {
+    match text {
+        "auto" => Ok(None),
+        "off" => Ok(Some(false)),
+        text => Err(format!("unknown value `{text}`: expected one of auto, off")),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod inputs;
 pub mod member;
 pub mod modes;
 pub mod outcome;
+pub mod parent_state;
 pub mod pipeline;
 pub mod platform;
 pub mod record;

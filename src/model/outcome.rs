@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::engine::Engine;
 use crate::model::modes::Modes;
+use crate::model::parent_state::{Link, ParentState};
 use crate::model::pipeline::Pipeline;
 use crate::model::record::Explanation;
 use crate::model::reuse::Reused;
@@ -147,6 +148,11 @@ pub struct Outcome {
     pub reused: Option<Reused>,
     /// Why steps ran.
     pub explanation: Option<Explanation>,
+    /// The `COPY`s that were built as layers of their own although they are not written so.
+    pub linked: Vec<Link>,
+    /// What lies below the last steps, as far as the record is to know it.
+    #[serde(skip)]
+    pub parent_states: Vec<ParentState>,
     /// The modes of the files that were built.
     pub modes: Modes,
     /// Bytes moved.
@@ -191,6 +197,8 @@ impl Outcome {
             inputs: None,
             reused: None,
             explanation: None,
+            linked: Vec::new(),
+            parent_states: Vec::new(),
             modes,
             traffic: Traffic::default(),
             duration: Duration::ZERO,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::inputs::Inputs;
 use crate::model::outcome::{BuildStatus, CandidateOutcome, StageOutcome, Traffic};
+use crate::model::parent_state::{Link, ParentState};
 
 /// Version of the form. A reader takes no record of another version.
 pub const VERSION: u32 = 1;
@@ -57,6 +58,12 @@ pub struct Record {
     pub inputs: Option<Inputs>,
     /// Why its steps ran.
     pub explanation: Option<Explanation>,
+    /// The steps that were made layers of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<Link>,
+    /// What lies below the last steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parent_states: Vec<ParentState>,
 }
 
 /// The engine, as far as it explains something.

@@ -113,6 +113,8 @@ pub struct Settings {
     /// `Some(true)`: an image that was made from the same inputs answers a build; `Some(false)`: none does; `None`: it
     /// does so for pushes in CI.
     pub reuse: Option<bool>,
+    /// `Some(false)`: no `COPY` is made a layer of its own. `None`: where the tree is provably the same.
+    pub auto_link: Option<bool>,
     /// The oldest image that may answer a build; `None`: any.
     pub max_age: Option<Duration>,
     /// File for the JSON report.
@@ -153,6 +155,7 @@ impl Default for Settings {
             keep_image: false,
             normalize_modes: None,
             reuse: None,
+            auto_link: None,
             max_age: None,
             report: None,
             html: None,

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod facts;
 pub mod group;
 pub mod keys;
+pub mod link;
 pub mod lint;
 pub mod retry;
 pub mod reuse;

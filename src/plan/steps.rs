@@ -10,6 +10,7 @@ use crate::model::settings::{Settings, Strategy};
 use crate::plan::chain::{self, Reader, Resolution};
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
 use crate::plan::explain::{Reading, Situation};
+use crate::plan::link::{self, Linking};
 use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
 use crate::plan::strategy;
@@ -90,6 +91,8 @@ pub struct Plan {
     pub reading: Reading,
     /// Which steps will run, and why.
     pub explanation: Explanation,
+    /// The `COPY`s that are made layers of their own.
+    pub link: Linking,
     /// Where the image is kept, for the next build that has the same inputs.
     pub store: Option<Place>,
 }
@@ -188,7 +191,9 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         _ if !reads => Reading::Elsewhere,
         _ => Reading::Chain,
     };
-    let explanation = situation(facts, reading, &chain).explain(None);
+    let situation = situation(facts, reading, &chain);
+    let explanation = situation.explain(None);
+    let link = link::linking(request, settings, facts, strategy, situation, &mut decisions);
     Ok(Plan {
         decisions,
         warnings,
@@ -200,6 +205,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         keep,
         reading,
         explanation,
+        link,
         store,
     })
 }

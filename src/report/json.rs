@@ -15,6 +15,7 @@ use crate::model::outcome::{
     BuildStatus, CandidateOutcome, GroupOutcome, Outcome, StageOutcome, StepOutcome, StepStatus, Traffic,
     Written,
 };
+use crate::model::parent_state::Link;
 use crate::model::pipeline::{Pipeline, Provider, Trigger, Trust};
 use crate::model::record::{Against, Explanation, Miss};
 use crate::model::reuse::Reused;
@@ -50,6 +51,7 @@ struct Document<'a> {
     image: ImagePart<'a>,
     /// Why steps ran; null where nothing is known.
     explanation: Option<ExplanationPart<'a>>,
+    linked: &'a [Link],
     /// The modes of the files that it was built from.
     modes: &'a Modes,
     /// Bytes that crossed the wire.
@@ -317,6 +319,7 @@ impl<'a> Document<'a> {
                 inputs: outcome.inputs.as_deref(),
             },
             explanation: outcome.explanation.as_ref().map(ExplanationPart::new),
+            linked: &outcome.linked,
             modes: &outcome.modes,
             bytes: outcome.traffic,
             seconds: Times {

@@ -103,6 +103,8 @@ mod tests {
             cache_export: 0.9,
             stages: outcome.stages,
             inputs: None,
+            linked: Vec::new(),
+            parent_states: Vec::new(),
             explanation: outcome.explanation,
         }
     }

@@ -108,6 +108,8 @@ pub(crate) fn cold() -> Outcome {
         tags: vec!["localhost:5000/app:latest".to_owned()],
         inputs: None,
         reused: None,
+        linked: Vec::new(),
+        parent_states: Vec::new(),
         explanation: None,
         modes: Modes { normalized: true, reason: "a CI job".to_owned(), tracked: 340, different: 0 },
         traffic: Traffic { context: 1_240_000, fetched: 341_000_000, asked: 412 },

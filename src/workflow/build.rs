@@ -33,7 +33,7 @@ use crate::workflow::reuse::store::{self, NotKept};
 use crate::workflow::source::{self, Source};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::world::World;
-use crate::workflow::{account, attempts, prepare, records, tell};
+use crate::workflow::{account, attempts, link, prepare, records, tell};
 
 /// What the report gives as the exit code where the engine built and the image could not be pushed; see
 /// `cli::failure::ExitCode::REGISTRY`.
@@ -120,6 +120,7 @@ pub(super) async fn carry_out_prepared(
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
     before(&mut prepared, &docker, &world.interrupts, &mut warnings).await;
     let stand_in = stand_in(world, &mut prepared, &mut warnings).await;
+    let rewritten = link::rewrite(&mut prepared);
     let preparation = begun.elapsed();
     if is_told(request) {
         tell::prediction(world, None, &prepared.plan.explanation);
@@ -135,11 +136,21 @@ pub(super) async fn carry_out_prepared(
         to_stdout: request.writes_to_stdout(),
     };
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
-    let built =
-        attempts::run(request, &prepared.facts, &mut prepared.plan, runner, &mut sections, &mut warnings)
-            .await;
+    let (facts, plan) = (&prepared.facts, &mut prepared.plan);
+    let mut built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
+    if let (Some(rewritten), Ok(done)) = (rewritten, &built)
+        && done.code == 0
+        && let Err(reason) = link::check(&prepared.client, request, &done.results, &plan.link).await
+    {
+        let warning = format!("building once more without links: {reason}");
+        world.printer.warning(&warning);
+        warnings.push(warning);
+        link::restore(plan, rewritten);
+        built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
+    }
     let mut outcome = account::planned(request, &prepared);
     outcome.preparation = preparation;
+    outcome.linked.clone_from(&prepared.plan.link.links);
     let mut failure = None;
     match built {
         Err(process::Error::Interrupted { signal }) => {
@@ -241,6 +252,7 @@ pub(super) async fn finish(
         return Ok(());
     }
     outcome.status = BuildStatus::Succeeded;
+    link::tell(prepared.facts.inputs.as_deref().ok(), outcome);
     let done = after(request, prepared, runner, docker, built, outcome, warnings).await;
     if done.is_err() {
         outcome.status = BuildStatus::Failed;
@@ -326,6 +338,9 @@ async fn after(
     let imported = prepared.plan.chain.cache.as_ref();
     let finished = Finished { stages: &stages, built, facts, imported, source, runner, docker, client };
     let place = records::place(facts, &prepared.plan, outcome);
+    if place.is_some() {
+        link::remember(request, prepared, outcome, outcome.duration).await;
+    }
     // BuildKit has exported its cache by now, so that the record need not wait for what is left to do.
     let is_exported =
         matches!(prepared.plan.keep, Keep::Export(_)) && built.steps.cache_export_error().is_none();

@@ -149,6 +149,8 @@ mod tests {
             stages: Vec::new(),
             inputs: None,
             explanation: None,
+            linked: Vec::new(),
+            parent_states: Vec::new(),
         }
     }
 

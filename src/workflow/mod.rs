@@ -30,6 +30,7 @@ pub mod install;
 mod json_text;
 pub mod keep;
 pub mod last_build;
+mod link;
 pub mod lint;
 pub mod lookup;
 pub mod named;

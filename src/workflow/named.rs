@@ -3,8 +3,9 @@
 //! A Dockerfile takes `<its name>.dockerignore` with it, so that one is copied under the new name. Nothing of the user's
 //! folder is touched.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -14,15 +15,22 @@ use crate::workflow::source::Source;
 #[derive(Debug)]
 pub struct NamedDockerfile {
     folder: TempDir,
+    /// Its name in there, which messages of the engine have.
+    name: OsString,
 }
 
 impl NamedDockerfile {
     /// Writes it. `source`: the Dockerfile that it stands in for.
     pub fn write(text: &[u8], source: &Source) -> io::Result<Self> {
-        let named = NamedDockerfile { folder: tempfile::Builder::new().prefix("layerlift-").tempdir()? };
+        let name = Path::new(&source.name).file_name().unwrap_or("Dockerfile".as_ref()).to_owned();
+        let named =
+            NamedDockerfile { folder: tempfile::Builder::new().prefix("layerlift-").tempdir()?, name };
         std::fs::write(named.path(), text)?;
-        let of_its_own = format!("{}.dockerignore", source.name);
-        match std::fs::copy(&of_its_own, named.folder.path().join("Dockerfile.dockerignore")) {
+        let ignore_file = |mut path: OsString| {
+            path.push(".dockerignore");
+            path
+        };
+        match std::fs::copy(ignore_file((&source.name).into()), ignore_file(named.path().into())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(named),
         }
@@ -30,7 +38,7 @@ impl NamedDockerfile {
 
     /// Where it is.
     pub fn path(&self) -> PathBuf {
-        self.folder.path().join("Dockerfile")
+        self.folder.path().join(&self.name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Records of builds in the cache repo: read beside the candidates of the chain, written beside the own cache ref.
 //!
-//! A record only explains. One that is missing, broken or forbidden is no record, and nobody is warned: the build goes its
-//! way without it.
+//! A record explains, and knows what lies below the last steps. One that is missing, broken or forbidden is no record, and
+//! nobody is warned: the build goes its way without it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +120,8 @@ pub fn of(facts: &Facts, outcome: &Outcome) -> Record {
         stages: facts.veil.stages(&outcome.stages),
         inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.as_ref().clone()),
         explanation: outcome.explanation.clone(),
+        linked: outcome.linked.clone(),
+        parent_states: outcome.parent_states.clone(),
     }
 }
 

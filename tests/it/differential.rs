@@ -10,9 +10,14 @@ use crate::support::program::run;
 /// Half of the 300 cases on each engine. The seed is fixed, so that a failure here is the same failure everywhere.
 #[track_caller]
 fn holds_on(engine: &str) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential");
+    holds("differential", &["150", "--engines", engine]);
+}
+
+#[track_caller]
+fn holds(script: &str, arguments: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
     let layerlift = concat!("--layerlift=", env!("CARGO_BIN_EXE_layerlift"));
-    let done = run(Command::new(script).args(["150", "--engines", engine, layerlift]));
+    let done = run(Command::new(script).args(arguments).arg(layerlift));
     // The counts are shown also where all is well.
     std::io::stdout().write_all(done.text().as_bytes()).unwrap();
     let _ = done.ok();
@@ -26,4 +31,11 @@ fn docker_28_agrees_with_the_input_digest() {
 #[test]
 fn docker_20_agrees_with_the_input_digest() {
     holds_on("20");
+}
+
+/// Images whose last `COPY`s became layers of their own, unpacked and compared with those that were built as written
+/// (`tests/differential-links`).
+#[test]
+fn links_make_the_same_tree() {
+    holds("differential-links", &["24"]);
 }

@@ -30,6 +30,7 @@ mod github_templates;
 mod gitlab_templates;
 mod ignore_oracle;
 mod init;
+mod link;
 mod lint;
 mod modes;
 mod plan;

@@ -36,6 +36,11 @@ pub(super) fn step(name: &str) -> Option<StepName<'_>> {
     Some(StepName { stage: stage.join(" "), platform, number, of, instruction })
 }
 
+/// Whether it is the vertex of a `COPY --link` that puts what was copied on what is below.
+pub(super) fn is_link(name: &str) -> bool {
+    without_target(name).starts_with("LINK ")
+}
+
 /// The name without a bake target's: `[app] exporting to image` is `exporting to image`.
 pub(super) fn without_target(name: &str) -> &str {
     name.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(name, |(_, rest)| rest)

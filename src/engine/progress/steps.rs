@@ -1,8 +1,9 @@
 //! What became of each step: the collector of a build's events.
 //!
 //! Events of one vertex add up (BUILDKIT.md 4): it is cached if it ever was said to be, and took the time of all its
-//! spans. Vertices with the same stage and number are one step, as the two of a `COPY --link` are. `FROM` executes
-//! nothing and is never cached, whatever is fetched for it; it is listed only where it failed.
+//! spans. Vertices with the same stage and number are one step, as the two of a `COPY --link` are; of those, the one that
+//! copies says what became of the step: the other puts layers on each other, which no cache holds and costs nothing. `FROM`
+//! executes nothing and is never cached, whatever is fetched for it; it is listed only where it failed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -305,8 +306,11 @@ impl Step<'_> {
         let mut intervals = Intervals::default();
         self.members.iter().for_each(|member| intervals.extend(&member.intervals));
         let errors: Vec<&str> = self.members.iter().filter_map(|member| member.error.as_deref()).collect();
-        let worked: Vec<_> =
+        let mut worked: Vec<_> =
             self.members.iter().filter(|m| m.cached || m.intervals.first().is_some()).collect();
+        if worked.iter().any(|member| !name::is_link(&member.name)) {
+            worked.retain(|member| !name::is_link(&member.name));
+        }
         let status = if errors.iter().any(|error| !is_collateral(error)) {
             StepStatus::Failed
         } else if worked.is_empty() || !errors.is_empty() {

@@ -7,7 +7,8 @@
 //! acts on. What follows a miss in its stage is not explained again.
 //!
 //! The same comparison is made before the build, as a prediction, and after it, with what each step took; where the two
-//! differ, `surprise` says so. Nothing that is built depends on any of it.
+//! differ, `surprise` says so. Nothing that is built depends on any of it; what links depend on is checked after the build
+//! (`plan::link`).
 
 mod files;
 mod notes;

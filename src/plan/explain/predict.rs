@@ -1,10 +1,13 @@
 //! Which records stand for what this build reads, and what follows from them: the prediction, and after the build the
 //! explanation.
 
+use std::collections::BTreeSet;
+
 use crate::model::inputs::Inputs;
 use crate::model::outcome::{CandidateOutcome, StageOutcome};
 use crate::model::record::Explanation;
-use crate::plan::explain::{Circumstances, Recorded, Suspect, explain, notes, surprises};
+use crate::model::reference::Digest;
+use crate::plan::explain::{Circumstances, Recorded, Suspect, explain, known, notes, surprises};
 
 /// Where a build's cache comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,14 @@ impl<'a> Situation<'a> {
             explanation.surprises = surprises(inputs, &used, done, Suspect { own_store, ..suspect });
         }
         explanation
+    }
+
+    /// The records of what is read, and the digests of the steps that their builds have left there. None where nobody
+    /// knows.
+    pub fn cache(self) -> Option<(Vec<&'a Recorded>, BTreeSet<&'a Digest>)> {
+        let used = self.used().ok().filter(|_| self.reading == Reading::Chain)?;
+        let known = known(&used).into_iter().collect();
+        Some((used, known))
     }
 
     /// The records of what is read; an error with a reason, or without one, where they are not known.

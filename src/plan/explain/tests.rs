@@ -135,6 +135,8 @@ fn recorded(scope: &str, inputs: Inputs) -> Recorded {
         stages: went(&inputs, |_, _| StepStatus::Run),
         inputs: Some(inputs),
         explanation: None,
+        linked: Vec::new(),
+        parent_states: Vec::new(),
     };
     let reference = format!("localhost:5000/cache:{scope}--record");
     Recorded { reference, scope: Some(scope.to_owned()), record: Arc::new(record) }

@@ -48,6 +48,8 @@ fn everywhere(text: &str) -> Record {
             image: Vec::new(),
             files: Vec::new(),
         }),
+        linked: Vec::new(),
+        parent_states: Vec::new(),
         explanation: Some(Explanation {
             against: Some(Against {
                 reference: text(),

@@ -8,6 +8,7 @@ use crate::model::member::Member;
 use crate::model::request::Flag;
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::group::{self, Planned};
+use crate::plan::link::{self, Linking};
 use crate::plan::reuse::Looked;
 use crate::plan::steps::{self, Decision, Keep};
 use crate::registry::Client;
@@ -164,6 +165,9 @@ async fn one(
         chosen.flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
     }
     let mut plan = steps::plan(&chosen, &settings, &facts)?;
+    // bake reads the Dockerfiles that its definition names.
+    plan.link = Linking::default();
+    plan.decisions.retain(|decision| decision.topic != link::TOPIC);
     if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond().is_empty() {
         plan.keep = Keep::Nothing;
         plan.decisions.push(Decision {

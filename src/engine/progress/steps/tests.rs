@@ -139,7 +139,8 @@ fn two_vertices_of_a_link_are_one_step() {
         table(&steps, &[])
     };
     assert_eq!(link(false, false), ["a 2/2 Run 2s COPY --link x y"]);
-    assert_eq!(link(true, false), ["a 2/2 Run 2s COPY --link x y"]);
+    assert_eq!(link(false, true), ["a 2/2 Run 2s COPY --link x y"]);
+    assert_eq!(link(true, false), ["a 2/2 Cached 2s COPY --link x y"]);
     assert_eq!(link(true, true), ["a 2/2 Cached 2s COPY --link x y"]);
 }
 

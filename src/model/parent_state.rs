@@ -1,0 +1,60 @@
+//! What the layers below a step look like, as far as a `COPY` needs to know it to be made a layer of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::reference::Digest;
+
+/// A part of the tree that a step left, and the layers that it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentState {
+    /// The step: [`StepInputs::digest`](crate::model::inputs::StepInputs::digest).
+    pub step: Digest,
+    /// Its layers, the lowest first, by the digest of what they unpack to (`rootfs.diff_ids` in the image's config).
+    pub layers: Vec<Digest>,
+    /// Paths of which all is known: what they are, and everything below. Of the folders above them it is known what they
+    /// are.
+    pub known: Vec<String>,
+    /// What is there, by path. What is not named is not there.
+    pub entries: Vec<Entry>,
+}
+
+/// A `COPY` that is built as a layer of its own, although it is not written so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The first line of its instruction, from 1.
+    pub line: usize,
+    /// The step: [`StepInputs::digest`](crate::model::inputs::StepInputs::digest).
+    pub step: Digest,
+}
+
+/// One entry of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// From `/`, without a slash at its end.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The twelve bits that `chmod` sets.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u64,
+    /// The group.
+    pub gid: u64,
+    /// It has extended attributes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub xattrs: bool,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A regular file, hard links included.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+    /// A pipe, a socket, a device; or something that the layers do not tell.
+    Other,
+}

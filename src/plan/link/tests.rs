@@ -1,0 +1,326 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::*;
+use crate::dockerfile::{Dockerfile, Inputs as GraphInputs, graph};
+use crate::model::inputs::{FileKind, Part, StageInputs};
+use crate::model::outcome::BuildStatus;
+use crate::model::parent_state::{Entry, EntryKind};
+use crate::model::platform::Platform;
+use crate::model::record::{Record, RecordedEngine};
+
+/// What lies below: `/a` a file, `/a/` a folder, `/a -> b` a symbolic link; a folder's mode, owner or `xattrs` after it.
+fn state(step: &Digest, known: &[&str], entries: &[&str]) -> ParentState {
+    let entry = |text: &&str| {
+        let mut words = text.split(' ');
+        let path = words.next().expect("a path");
+        let rest: Vec<&str> = words.collect();
+        let kind = match (path.ends_with('/'), rest.first()) {
+            (_, Some(&"->")) => EntryKind::Symlink,
+            (true, _) => EntryKind::Folder,
+            (false, _) => EntryKind::File,
+        };
+        let mode = rest.iter().find_map(|word| u32::from_str_radix(word.strip_prefix('0')?, 8).ok());
+        let uid = rest.iter().find_map(|word| word.strip_suffix(":0")?.parse().ok()).unwrap_or(0);
+        let xattrs = rest.contains(&"xattrs");
+        Entry {
+            path: path.trim_end_matches('/').to_owned(),
+            kind,
+            mode: mode.unwrap_or(0o755),
+            uid,
+            gid: 0,
+            xattrs,
+        }
+    };
+    ParentState {
+        step: step.clone(),
+        layers: Vec::new(),
+        known: known.iter().map(|place| (*place).to_owned()).collect(),
+        entries: entries.iter().map(entry).collect(),
+    }
+}
+
+fn graph_of(text: &str) -> Graph {
+    let platform = Platform::new("linux", "amd64", None);
+    let inputs = GraphInputs {
+        build_args: BTreeMap::new(),
+        target: None,
+        platform: platform.clone(),
+        build_platform: platform,
+        contexts: BTreeMap::new(),
+    };
+    graph(&Dockerfile::parse(text.as_bytes()).expect("Dockerfile"), &inputs).expect("graph")
+}
+
+fn files() -> Vec<File> {
+    let file = |path: &str, kind| File {
+        context: None,
+        path: path.to_owned(),
+        kind,
+        mode: 0o755,
+        size: 1,
+        digest: String::new(),
+        link: None,
+    };
+    vec![
+        file("a.txt", FileKind::File),
+        file("dir", FileKind::Folder),
+        file("dir/b", FileKind::File),
+        file("dir/sub", FileKind::Folder),
+        file("dir/sub/c", FileKind::File),
+        file("link", FileKind::Symlink),
+    ]
+}
+
+/// What comes of the last of some instructions on top of a tree, where everything below `/` is known.
+fn effect(entries: &[&str], instructions: &str) -> String {
+    let graph = graph_of(&format!("FROM x AS tools\nFROM img\nWORKDIR /w\n{instructions}"));
+    let mut tree = Tree::new(&state(&Digest::of(b""), &["/"], entries));
+    let all = files();
+    let files: Vec<&File> = all.iter().collect();
+    let node = graph.stages.iter().find(|node| node.index == graph.target).expect("target");
+    let copies = node.steps.iter().filter_map(|step| match &step.operation {
+        Operation::Copy(copy) => Some(copy),
+        _ => None,
+    });
+    match copies.map(|copy| writes::copy(&mut tree, copy, &files)).last().expect("a copy") {
+        Effect::Same => "same".to_owned(),
+        Effect::Bounded(reason) => reason,
+        Effect::Unbounded(reason) => format!("{reason}!"),
+    }
+}
+
+#[test]
+fn what_is_the_same_as_a_layer_of_its_own() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "COPY dir /app"),
+        (&["/app/"], "COPY . /app"),
+        (&["/w/"], "COPY . ."),
+        (&["/app/", "/app/b", "/app/sub/ 0700"], "COPY dir/ /app/"),
+        (&["/usr/", "/usr/bin/", "/usr/bin/x"], "COPY a.txt /usr/bin/tool"),
+        (&["/usr/", "/usr/bin/", "/usr/bin/a.txt"], "COPY a.txt /usr/bin/"),
+        (&["/usr/", "/usr/bin/"], "COPY --from=tools /out/app /usr/bin/app"),
+        (&["/app/"], "COPY --from=tools /out/ /app/"),
+        (&["/app/ 1000:0"], "COPY --chown=1000:0 dir /app"),
+        (&["/app/"], "ADD dir dir /app/"),
+        (&[], "COPY *.txt /app/"),
+        (&[], "COPY dir /app\nCOPY a.txt /app/sub/"),
+        (&["/etc/"], "COPY --chmod=0700 dir /app\nCOPY a.txt /etc/"),
+    ];
+    for (entries, instructions) in cases {
+        assert_eq!(effect(entries, instructions), "same", "{instructions} on {entries:?}");
+    }
+}
+
+#[test]
+fn what_may_not_be_the_same() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["/app/ 0700"], "COPY dir /app"),
+        (&["/app/ 1000:0"], "COPY dir /app"),
+        (&["/app/"], "COPY --chown=1000 dir /app"),
+        (&["/app/ xattrs"], "COPY dir /app"),
+        (&["/app/", "/app/sub/ xattrs"], "COPY dir /app"),
+        (&["/var/", "/var/run -> /run"], "COPY dir /var/run/x"),
+        (&["/app -> data"], "COPY dir /app"),
+        (&["/app/", "/app/b -> c"], "COPY dir /app"),
+        (&["/app/", "/app/b/"], "COPY dir /app"),
+        (&["/app/", "/app/sub"], "COPY dir /app"),
+        (&["/app"], "COPY dir /app"),
+        (&["/usr/bin/x"], "COPY a.txt /usr/bin/a"),
+        (&["/tool/"], "COPY a.txt /tool"),
+        (&["/usr/", "/usr/bin/", "/usr/bin/x"], "COPY --from=tools /out/app /usr/bin/"),
+        (&["/app/"], "COPY --from=tools /out/app /app"),
+        (&[], "COPY link /app"),
+        (&[], "COPY none /app"),
+        (&[], "ADD a.txt /app/"),
+        (&[], "ADD https://example.com/x /app/"),
+        (&[], "COPY --chown=www dir /app"),
+        (&[], "COPY --chmod=0700 dir /app"),
+        (&[], "COPY --parents dir /app"),
+        (&[], "COPY --exclude=x dir /app"),
+        (&[], "COPY $FROM_BASE /app"),
+        (&[], "COPY a.txt /$FROM_BASE"),
+        (&[], "COPY <<x /app/\n1\nx"),
+        (&[], "COPY --chmod=0700 dir /app\nCOPY a.txt /app/"),
+        (&[], "COPY --from=tools /out /app\nCOPY a.txt /app/"),
+        (&[], "COPY --chown=1000 dir /app\nCOPY a.txt /app/"),
+    ];
+    let lines: Vec<String> = cases
+        .iter()
+        .map(|(entries, copies)| format!("{}: {}", copies.replace('\n', "; "), effect(entries, copies)))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    COPY dir /app: /app has mode 0700 and owner 0:0
+    COPY dir /app: /app has mode 0755 and owner 1000:0
+    COPY --chown=1000 dir /app: /app has mode 0755 and owner 0:0
+    COPY dir /app: /app has extended attributes
+    COPY dir /app: /app/sub has extended attributes
+    COPY dir /var/run/x: /var/run is a symbolic link!
+    COPY dir /app: /app is a symbolic link!
+    COPY dir /app: /app/b is a symbolic link
+    COPY dir /app: /app/b is a folder
+    COPY dir /app: /app/sub is a file
+    COPY dir /app: /app is a file
+    COPY a.txt /usr/bin/a: what is at /usr is not known!
+    COPY a.txt /tool: /tool is a folder
+    COPY --from=tools /out/app /usr/bin/: /usr/bin is there already, and what is copied is not known before
+    COPY --from=tools /out/app /app: /app is there already, and what is copied is not known before
+    COPY link /app: `link` is no plain file
+    COPY none /app: `none` is not known
+    ADD a.txt /app/: ADD may unpack what it takes!
+    ADD https://example.com/x /app/: it fetches!
+    COPY --chown=www dir /app: the owner `www` is a name of the image
+    COPY --chmod=0700 dir /app: `--chmod` is left as it is
+    COPY --parents dir /app: `--parents` is left as it is
+    COPY --exclude=x dir /app: `--exclude` is left as it is
+    COPY $FROM_BASE /app: a source depends on the base image
+    COPY a.txt /$FROM_BASE: its destination depends on the base image!
+    COPY <<x /app/; 1; x: it writes files that stand in the Dockerfile
+    COPY --chmod=0700 dir /app; COPY a.txt /app/: what is at /app is not known!
+    COPY --from=tools /out /app; COPY a.txt /app/: what is at /app is not known!
+    COPY --chown=1000 dir /app; COPY a.txt /app/: /app has mode 0755 and owner 1000:1000
+    ");
+}
+
+/// A build of `text`; the digest of a step is that of all that was written before it and of a word that stands for files.
+fn inputs(graph: &Graph, word: &str) -> Inputs {
+    let stages = graph.stages.iter().map(|node| {
+        let mut chain = String::new();
+        let steps = node.steps.iter().map(|step| {
+            chain += &step.written;
+            if let Operation::Copy(_) = step.operation {
+                chain += word;
+            }
+            StepInputs {
+                number: step.number,
+                line: step.line,
+                instruction: step.written.clone(),
+                digest: Digest::of(chain.as_bytes()),
+                parts: Vec::<Part>::new(),
+                files: vec![(0, files().len())],
+            }
+        });
+        StageInputs { name: node.label.clone(), steps: steps.collect() }
+    });
+    Inputs {
+        digest: Digest::of(word.as_bytes()),
+        unknown: Vec::new(),
+        stages: stages.collect(),
+        image: Vec::new(),
+        files: files(),
+    }
+}
+
+fn recorded(inputs: Inputs, linked: Vec<Link>, parent_states: Vec<ParentState>) -> Recorded {
+    let record = Record {
+        version: 1,
+        created: "2026-11-23T12:00:00Z".parse().expect("time"),
+        layerlift: "0.1.0".to_owned(),
+        engine: RecordedEngine { version: String::new(), buildkit: None, builder: String::new() },
+        strategy: "registry".to_owned(),
+        scope: None,
+        commit: None,
+        pipeline_url: None,
+        status: BuildStatus::Succeeded,
+        candidates: Vec::new(),
+        cache_from: Vec::new(),
+        cache_to: None,
+        tags: Vec::new(),
+        digest: None,
+        traffic: crate::model::outcome::Traffic::default(),
+        duration: 1.0,
+        preparation: 0.1,
+        cache_export: 0.0,
+        stages: Vec::new(),
+        inputs: Some(inputs),
+        explanation: None,
+        linked,
+        parent_states,
+    };
+    Recorded { reference: "r.io/cache:main--record".to_owned(), scope: None, record: Arc::new(record) }
+}
+
+/// What is decided of a build, after a build with other files.
+fn decided(text: &str, before: &str, known: &[&str], linked_before: bool) -> (Linking, String) {
+    let graph = graph_of(text);
+    let (earlier, now) = (inputs(&graph, before), inputs(&graph, "new"));
+    let steps: Vec<&StepInputs> = earlier.stages.iter().flat_map(|stage| &stage.steps).collect();
+    let below = steps.iter().rfind(|step| !step.instruction.starts_with("COPY"));
+    let below = below.map_or_else(|| Digest::of(b""), |step| step.digest.clone());
+    let last = Link { line: steps[steps.len() - 1].line, step: steps[steps.len() - 1].digest.clone() };
+    let linked = if linked_before { vec![last] } else { Vec::new() };
+    let recorded = recorded(earlier.clone(), linked, vec![state(&below, known, &[])]);
+    let cached: BTreeSet<&Digest> =
+        earlier.stages.iter().flat_map(|stage| &stage.steps).map(|step| &step.digest).collect();
+    let mut decisions = Vec::new();
+    let known = Known { graph: &graph, inputs: &now, records: &[&recorded], cached: &cached };
+    let linking = decide(known, &mut decisions);
+    let said: Vec<String> = decisions.iter().map(|it| format!("{}: {}", it.choice, it.reason)).collect();
+    (linking, said.join("; "))
+}
+
+fn lines(linking: &Linking) -> Vec<usize> {
+    linking.links.iter().map(|link| link.line).collect()
+}
+
+#[test]
+fn what_changed_is_linked_and_what_is_cached_stays() {
+    let text = "FROM img\nRUN make\nCOPY dir /app\nCOPY a.txt /etc/x\nCMD x";
+    let (linking, said) = decided(text, "old", &["/app", "/etc/x"], false);
+    assert_eq!(lines(&linking), [3, 4], "{said}");
+    assert!(linking.state.is_some() && linking.wanted.is_none() && linking.copies == 2);
+    let (linking, said) = decided(text, "new", &["/app", "/etc/x"], false);
+    assert_eq!((lines(&linking), linking.state.is_some()), (Vec::new(), true), "{said}");
+    assert_eq!(said, "nothing: the cache has it as it is written");
+    let (linking, said) = decided(text, "new", &["/app", "/etc/x"], true);
+    assert_eq!(lines(&linking), [4], "{said}");
+    assert!(said.starts_with("nothing up to line 3: the cache has it as it is written; line 4: "), "{said}");
+}
+
+#[test]
+fn without_knowledge_nothing_is_linked_and_much_is_learnt() {
+    let text = "FROM img\nRUN make\nCOPY dir /app\nCOPY a.txt /etc/x";
+    let (linking, said) = decided(text, "old", &["/app"], false);
+    assert_eq!(said, "nothing: what lies below the last steps is not known yet");
+    let destinations = linking.wanted.map(|wanted| wanted.destinations);
+    assert_eq!(destinations, Some(vec!["/app".to_owned(), "/etc/x".to_owned()]));
+    // What is copied before the last RUN has changed: the layers below are made anew.
+    let (linking, said) =
+        decided("FROM img\nCOPY a.txt /w/\nRUN make\nCOPY dir /app", "old", &["/app"], false);
+    assert!(linking.links.is_empty() && linking.wanted.is_some(), "{said}");
+    for text in [
+        "FROM img\nCOPY dir /app\nRUN make",
+        "FROM scratch\nCOPY dir /app",
+        "FROM img\nRUN x\nCOPY --link dir /app",
+    ] {
+        let (linking, said) = decided(&format!("FROM x\nRUN y\nFROM z\n{text}"), "old", &["/app"], false);
+        assert_eq!((linking, said.as_str()), (Linking::default(), ""), "{text}");
+    }
+}
+
+#[test]
+fn only_the_end_of_the_target_is_linked() {
+    let text = "FROM img AS a\nRUN make\nCOPY dir /app\nFROM a\nCOPY --chmod=0700 a.txt /x\nCOPY a.txt /y";
+    let (linking, said) = decided(text, "old", &["/app", "/x", "/y"], false);
+    assert_eq!(lines(&linking), [6], "{said}");
+    assert!(said.starts_with("nothing up to line 5: `--chmod` is left as it is; line 6: "), "{said}");
+}
+
+#[test]
+fn a_frontend_must_know_the_flag() {
+    for (image, knows) in [
+        ("docker/dockerfile:1", true),
+        ("docker/dockerfile", true),
+        ("docker.io/docker/dockerfile:1.4.2@sha256:0", true),
+        ("localhost:5000/docker/dockerfile:1.7-labs", true),
+        ("docker/dockerfile:1.3", false),
+        ("docker/dockerfile:1.0.0-experimental", false),
+        ("docker/dockerfile:experimental", false),
+        ("docker/dockerfile:master", false),
+    ] {
+        let mut inputs = inputs(&graph_of("FROM img\nCOPY a b"), "");
+        let value = String::new();
+        inputs.image.push(Part { kind: PartKind::Frontend, name: image.to_owned(), value });
+        assert_eq!(knows_link(&inputs), knows, "{image}");
+    }
+}

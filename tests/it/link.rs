@@ -1,0 +1,108 @@
+//! The last `COPY`s as layers of their own, on a real engine: what lies below stays where it is. That the tree is the same,
+//! whatever is built, is for `tests/differential-links`.
+
+use layerlift::base::env::Environment;
+use layerlift::model::reference::{Digest, Reference};
+use layerlift::registry::{Client, Options};
+use layerlift::workflow::records;
+use serde_json::json;
+
+use crate::support::cli::Build;
+use crate::support::engine::Kind;
+use crate::support::project::Project;
+use crate::support::scene::Scene;
+
+const DOCKERFILE: &str = "\
+FROM busybox
+RUN dd if=/dev/urandom of=/large bs=1M count=4
+WORKDIR /app
+COPY src/ \\
+     source/
+CMD [\"true\"]
+";
+
+/// A project that was built and pushed once; its engine is a new one.
+#[track_caller]
+fn built(name: &str) -> Scene {
+    let mut scene = Scene::new(Kind::Docker28Containerd, name, Project::with_dockerfile(DOCKERFILE));
+    let first = push(&scene, &[]);
+    assert_eq!(first.report["linked"], json!([]), "{first}");
+    scene.reset();
+    scene
+}
+
+/// Builds and pushes; the image has the source, and the report's steps are those of the Dockerfile.
+#[track_caller]
+fn push(scene: &Scene, more: &[&str]) -> Build {
+    let image = scene.image("1");
+    let build = scene.test.build(&scene.project, &[&["--push", "-t", &image], more].concat());
+    assert_eq!(build.finished.code, 0, "{build}");
+    let source = scene.registry.file(&image, "app/source/one.txt");
+    assert_eq!(source, std::fs::read_to_string(scene.project.folder().join("src/one.txt")).unwrap().trim());
+    assert!(build.steps().iter().any(|step| step.instruction.starts_with("COPY src/ ")), "{build}");
+    build
+}
+
+fn lines(build: &Build) -> Vec<u64> {
+    let linked = build.report["linked"].as_array().unwrap();
+    linked.iter().map(|link| link["line"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_changed_file_costs_no_layer_below() {
+    let mut scene = built("link");
+    scene.project.change_source("two\n");
+    let build = push(&scene, &[]);
+    assert_eq!((lines(&build), &build.report["bytes"]["fetched"]), (vec![4], &json!(0)), "{build}");
+    assert_eq!(build.warnings(), "");
+    assert!(
+        build.finished.stderr.contains("line 4: built as COPY --link; no layer below was fetched"),
+        "{build}"
+    );
+    assert_eq!(build.report["explanation"]["predicted"]["run"], 1, "{build}");
+    assert_eq!(build.executed().len(), 1, "{build}");
+
+    // What is linked stays linked: nothing runs again.
+    scene.reset();
+    let same = push(&scene, &[]);
+    assert_eq!((lines(&same), same.executed()), (vec![4], Vec::new()), "{same}");
+
+    // Without it, the layers are fetched.
+    scene.project.change_source("three\n");
+    scene.reset();
+    let plan = scene
+        .test
+        .run(scene.project.folder(), &["plan", "--network=host", "--push", "-t", &scene.image("1"), "."])
+        .ok()
+        .text();
+    assert!(plan.contains("link        line 4\n"), "{plan}");
+    let plain = push(&scene, &["--auto-link=off", "--read-only"]);
+    assert_eq!(lines(&plain), [0; 0], "{plain}");
+    assert!(plain.report["bytes"]["fetched"].as_u64().unwrap() > 4 << 20, "{plain}");
+    // Nor where the engine is to have the image.
+    let loaded = push(&scene, &["--load", "--read-only"]);
+    assert_eq!(lines(&loaded), [0; 0], "{loaded}");
+}
+
+/// The record says what lies below, and of which layers. If the image has others, nothing is proven.
+#[tokio::test]
+async fn other_layers_below_are_another_build() {
+    let mut scene = built("link-other");
+    let place = scene.registry.reference(&format!("{}/cache:branch-main--record", scene.repository));
+    let place: Reference = place.parse().unwrap();
+    let client = Client::new(Options::new(&Environment::default())).unwrap();
+    let mut record = records::read(&client, &place).await.unwrap().unwrap();
+    record.parent_states[0].layers[0] = Digest::of(b"another");
+    records::write(&client, &place, &record).await.unwrap();
+
+    scene.project.change_source("two\n");
+    let build = push(&scene, &[]);
+    assert_eq!(lines(&build), [0; 0], "{build}");
+    let warning = "building once more without links: the layers below are others than was expected";
+    assert_eq!(build.warnings().trim(), warning, "{build}");
+    // By now it is known what lies below.
+    scene.project.change_source("three\n");
+    scene.reset();
+    let build = push(&scene, &[]);
+    assert_eq!((lines(&build), build.warnings().as_str()), (vec![4], ""), "{build}");
+}
