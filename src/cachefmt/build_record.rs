@@ -203,7 +203,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::{File, FileKind, Inputs, StageInputs, StepInputs};
+    use crate::model::inputs::{File, FileKind, Inputs, StageInputs, StepInputs, StepRules};
     use crate::model::outcome::BuildStatus;
     use crate::model::record::RecordedEngine;
 
@@ -253,7 +253,8 @@ mod tests {
             inputs: Some(Inputs {
                 digest: Digest::of(b"inputs"),
                 unknown: Vec::new(),
-                stages: vec![StageInputs { name: "build".to_owned(), steps }],
+                rules: StepRules::BuildKit,
+                stages: vec![StageInputs { name: "build".to_owned(), platform: None, steps }],
                 image: Vec::new(),
                 files: (0..files).map(file).collect(),
             }),

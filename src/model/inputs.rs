@@ -16,7 +16,11 @@ pub struct Inputs {
     pub digest: Digest,
     /// What could change the image unseen. Empty: the image may be reused.
     pub unknown: Vec<Unknown>,
-    /// The stages that the target reaches, in the Dockerfile's order. Of several platforms, for the first.
+    /// Whose steps these are.
+    #[serde(default, skip_serializing_if = "StepRules::is_default")]
+    pub rules: StepRules,
+    /// The stages that the target reaches, in the Dockerfile's order. Of several platforms, those of each platform after
+    /// one another.
     pub stages: Vec<StageInputs>,
     /// What changes the image and no step: labels, `CMD`, media types of the output.
     pub image: Vec<Part>,
@@ -42,12 +46,36 @@ impl fmt::Display for Unknown {
     }
 }
 
+/// Whose steps these are: what is counted as one, how they are numbered, and what the digest of one stands for. Steps of
+/// different rules have no digest in common.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepRules {
+    /// BuildKit's: what makes a layer is a step, counted from the stage's base.
+    #[default]
+    BuildKit,
+    /// The builder's before it: every instruction is a step, counted from the begin of the file.
+    Classic,
+    /// buildah's: every instruction is a step, counted from its stage's `FROM`.
+    Buildah,
+}
+
+impl StepRules {
+    fn is_default(&self) -> bool {
+        *self == StepRules::default()
+    }
+}
+
 /// The steps of one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageInputs {
     /// Its name, or `stage-1`, as in [`StageOutcome::name`](crate::model::outcome::StageOutcome::name).
     pub name: String,
-    /// Its steps, the base image among them, as BuildKit counts them.
+    /// Where several platforms are built: which one, as the engine shows it, `linux/arm64`, or `linux/amd64->arm64` where
+    /// another one builds for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Its steps, the base image among them, as the engine counts them.
     pub steps: Vec<StepInputs>,
 }
 

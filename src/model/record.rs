@@ -110,6 +110,9 @@ pub struct Against {
 pub struct Miss {
     /// The stage.
     pub stage: String,
+    /// The platform, where the stage misses for one of several alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// The step's number.
     pub number: usize,
     /// Its line in the Dockerfile.

@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{Base, Copy, CopySource, Operation, Run, Source, StageNode, Step, Variable};
-use crate::model::inputs::{File, Inputs, Part, PartKind, Selector, StageInputs, StepInputs, Unknown};
+use crate::model::inputs::{File, Inputs, Part, PartKind, Selector, StageInputs, StepInputs, StepRules, Unknown};
 use crate::model::platform::Platform;
 use crate::model::reference::Digest;
 use crate::plan::wanted::{Asked, NamedContext, moving, taken};
@@ -65,7 +65,7 @@ pub fn inputs(asked: Asked<'_>, known: Known) -> Inputs {
     let mut stages = Vec::new();
     for node in &asked.graph.stages {
         let steps = maker.stage(node);
-        stages.push(StageInputs { name: node.label.clone(), steps });
+        stages.push(StageInputs { name: node.label.clone(), platform: None, steps });
     }
     let (image, order) = maker.image();
     let tree = maker.tree(asked.graph.target);
@@ -74,7 +74,7 @@ pub fn inputs(asked: Asked<'_>, known: Known) -> Inputs {
     let mut unknown = maker.unknown;
     unknown.sort_by(|one, other| (one.line, &one.what).cmp(&(other.line, &other.what)));
     unknown.dedup();
-    Inputs { digest, unknown, stages, image, files: known.files }
+    Inputs { digest, unknown, rules: StepRules::BuildKit, stages, image, files: known.files }
 }
 
 struct Maker<'a> {
@@ -326,7 +326,7 @@ impl Maker<'_> {
     }
 }
 
-fn part(kind: PartKind, name: &str, value: &str) -> Part {
+pub(super) fn part(kind: PartKind, name: &str, value: &str) -> Part {
     Part { kind, name: name.to_owned(), value: value.to_owned() }
 }
 
@@ -340,14 +340,14 @@ fn variable((name, variable): &(String, Variable)) -> Part {
     part(kind, name, &hidden(&[variable.value.whole()]))
 }
 
-fn hidden(values: &[String]) -> String {
+pub(super) fn hidden(values: &[String]) -> String {
     let mut bytes = Vec::new();
     values.iter().for_each(|value| put(&mut bytes, value));
     Digest::of(&bytes).hex()[..32].to_owned()
 }
 
 /// The digest of some words and parts. A name counts where it means something to the engine.
-fn key(words: &[&str], parts: &[Part]) -> Digest {
+pub(super) fn key(words: &[&str], parts: &[Part]) -> Digest {
     let mut bytes = Vec::new();
     words.iter().for_each(|word| put(&mut bytes, word));
     for part in parts {

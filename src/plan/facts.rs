@@ -30,6 +30,8 @@ pub struct Facts {
     pub graph: Result<Graph, String>,
     /// What the image is made from, or why that is not known.
     pub inputs: Result<Arc<Inputs>, String>,
+    /// Why it is not known how many steps will run, although it is known which of those that are in the inputs will.
+    pub uncounted: Option<String>,
     /// What came of looking for an image that answers the build.
     pub reuse: Looked,
     /// Its stages that have no name, the target apart.
@@ -51,13 +53,22 @@ pub struct Facts {
     /// What must not be shown of the build args.
     pub veil: Veil,
     /// The nearest folder of the `local` strategy that is there.
-    pub folder: Option<PathBuf>,
+    pub folder: Option<CacheFolder>,
     /// Where in the build context the folder of the `local` strategy is, if nothing keeps it out of there.
     pub exposed: Option<PathBuf>,
     /// The modes of the files that are built.
     pub modes: Modes,
     /// What went wrong while the facts were gathered.
     pub warnings: Vec<String>,
+}
+
+/// A folder that holds a cache.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CacheFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The record of the build that wrote it, where there is one in it.
+    pub record: Option<Recorded>,
 }
 
 /// Stages that `--target` cannot mean as the Dockerfile stands.

@@ -15,6 +15,7 @@ pub mod lint;
 pub mod retry;
 pub mod reuse;
 pub mod scope;
+pub mod sequential;
 pub mod steps;
 pub mod strategy;
 pub mod wanted;

@@ -15,7 +15,7 @@ use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
 use crate::plan::strategy;
 
-pub use crate::plan::facts::{Facts, Unnamed};
+pub use crate::plan::facts::{CacheFolder, Facts, Unnamed};
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,13 +116,11 @@ impl Plan {
 
 fn situation<'a>(facts: &'a Facts, reading: Reading, chain: &'a Resolution) -> Situation<'a> {
     Situation {
-        inputs: match facts.platforms.as_slice() {
-            // The steps of one are known, those of the others may take other files.
-            [_, _, ..] => Err("several platforms are built"),
-            _ => facts.inputs.as_deref().map_err(String::as_str),
-        },
+        inputs: facts.inputs.as_deref().map_err(String::as_str),
+        uncounted: facts.uncounted.as_deref(),
         reading,
         records: &facts.records,
+        folder: facts.folder.as_ref(),
         sources: &chain.sources,
         candidates: &chain.verdicts,
         own: facts.scopes.own.as_ref().map(Scope::as_str),
@@ -185,10 +183,11 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         ));
     }
     let reading = match strategy {
-        _ if request.is_question() || facts.engine.frontend == Frontend::Classic => Reading::Unknown,
+        _ if request.is_question() => Reading::Unknown,
         _ if request.is_on("no-cache") => Reading::Nothing,
-        Strategy::Off | Strategy::Local => Reading::Elsewhere,
+        Strategy::Off => Reading::Elsewhere,
         _ if !reads => Reading::Elsewhere,
+        Strategy::Local => Reading::Folder,
         _ => Reading::Chain,
     };
     let situation = situation(facts, reading, &chain);
@@ -394,9 +393,9 @@ fn folder(
     let reads = !request.has("cache-from") && !request.is_on("no-cache");
     match &facts.folder {
         _ if !reads => {}
-        Some(folder) => {
-            cache.from.push(format!("type=local,{}", field("src", folder)));
-            decide("read", folder.display().to_string(), "the nearest cache folder that is there");
+        Some(CacheFolder { path, .. }) => {
+            cache.from.push(format!("type=local,{}", field("src", path)));
+            decide("read", path.display().to_string(), "the nearest cache folder that is there");
         }
         None => decide("read", "nothing".to_owned(), "no scope of the chain has a cache folder here"),
     }

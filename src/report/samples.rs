@@ -193,6 +193,7 @@ pub(crate) fn explained() -> Outcome {
         |text: &str, advice: Option<&str>| Cause { text: text.to_owned(), advice: advice.map(str::to_owned) };
     let miss = |stage: &str, number, line, instruction: &str, causes| Miss {
         stage: stage.to_owned(),
+        platform: None,
         number,
         line,
         instruction: instruction.to_owned(),

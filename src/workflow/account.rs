@@ -3,15 +3,14 @@
 use crate::base::clock;
 use crate::model::outcome::{Outcome, Written};
 use crate::model::record::Explanation;
-use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::model::reuse::AnsweredBuild;
 use crate::plan::chain::Finding;
 use crate::plan::explain::Suspect;
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::workflow::decide::Prepared;
-use crate::workflow::last_build::LastBuilds;
-use crate::workflow::records;
+use crate::workflow::last_build::{self, LastBuilds};
+use crate::workflow::records::{self, Place};
 use crate::workflow::world::World;
 
 /// The outcome before anything has run: what is known from the plan.
@@ -70,20 +69,26 @@ pub(super) fn remember_answers<'a>(world: &World, outcomes: impl Iterator<Item =
 
 /// Writes the record of a build. That it cannot be written harms nothing, and is a note.
 pub(super) async fn record(
-    place: Option<&Reference>,
+    place: Option<&Place>,
     prepared: &Prepared,
     outcome: &Outcome,
 ) -> Option<Result<Written, String>> {
     let place = place?;
     let record = records::of(&prepared.facts, outcome);
-    Some(match records::write(&prepared.client, place, &record).await {
-        Ok(digest) => Ok(Written {
-            what: "record".to_owned(),
-            reference: place.to_string(),
-            digest: Some(digest.to_string()),
-        }),
-        Err(error) => Err(format!("the record of this build was not written: {error}")),
-    })
+    let written = match place {
+        Place::Registry(reference) => match records::write(&prepared.client, reference, &record).await {
+            Ok(digest) => Ok(Some(digest.to_string())),
+            Err(error) => Err(error.to_string()),
+        },
+        Place::Folder { file, before } => {
+            let record = before.as_deref().unwrap_or(&record);
+            // Whoever may read the cache may read what it was made from.
+            last_build::write_file(file, record, 0o644).map(|()| None).map_err(|error| error.to_string())
+        }
+    };
+    let written =
+        written.map(|digest| Written { what: "record".to_owned(), reference: place.to_string(), digest });
+    Some(written.map_err(|error| format!("the record of this build was not written: {error}")))
 }
 
 pub(super) fn labels(facts: &Facts) -> Vec<String> {

@@ -119,8 +119,10 @@ pub async fn against(
     let sources: Vec<String> = recorded.scope.iter().cloned().collect();
     let situation = Situation {
         inputs: Ok(&inputs),
+        uncounted: None,
         reading: Reading::Chain,
         records: std::slice::from_ref(&recorded),
+        folder: None,
         sources: &sources,
         candidates: &[],
         own: None,

@@ -3,14 +3,14 @@
 //! Everything that waits, waits at the same time: the engine is probed while the registry is asked.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::env::{self, Environment};
 use crate::dockerfile::Graph;
 use crate::engine::probe::{self, Probe};
 use crate::model::engine::{Engine, Frontend};
-use crate::model::inputs::Inputs;
+use crate::model::inputs::{Inputs, StepRules};
 use crate::model::modes::Modes;
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
@@ -23,7 +23,7 @@ use crate::plan::explain::{Recorded, Veil};
 use crate::plan::keys::{Image, Keys};
 use crate::plan::reuse::Looked;
 use crate::plan::scope::{self, Chain, Scope};
-use crate::plan::steps::{self, Facts, Unnamed};
+use crate::plan::steps::{self, CacheFolder, Facts, Unnamed};
 use crate::registry::{Client, Options};
 use crate::workflow::before::{self, Before, Names};
 use crate::workflow::builder::{self, Act};
@@ -35,6 +35,7 @@ use crate::workflow::inputs::{self, Given, NO_TARGETS};
 use crate::workflow::last_build::LastBuilds;
 use crate::workflow::lookup::{self, Look, Named};
 use crate::workflow::records;
+use crate::workflow::sequential;
 use crate::workflow::reuse::look::{self, Answer, Early, Search, Where};
 use crate::workflow::source::Source;
 use crate::workflow::stand_in;
@@ -228,6 +229,16 @@ pub async fn of_image(
             Ok((graph, unnamed)) => (Ok(graph), unnamed),
             Err(reason) => (Err(reason), Unnamed { stages: Vec::new(), named: Ok(Vec::new()) }),
         };
+    let mut uncounted = None;
+    if engine.frontend == Frontend::Classic
+        && let (Ok(known), Ok(graph)) = (&inputs, &graph)
+    {
+        let counted = sequential::inputs(known.clone(), request, source, graph, StepRules::Classic);
+        inputs = counted.map(|(inputs, reason)| {
+            uncounted = reason;
+            inputs
+        });
+    }
     if engine.frontend == Frontend::Classic && matches!(settings.strategy, None | Some(Strategy::Classic)) {
         let stages = asked_for(stages(cache_repo, scopes, &keys, graph.as_ref().ok()));
         candidates = lookup::candidates(client, stages, &platforms, Look::Images).await;
@@ -263,6 +274,7 @@ pub async fn of_image(
         builder: None,
         graph,
         inputs: inputs.map(|inputs| veil.inputs(&Arc::new(inputs))),
+        uncounted,
         reuse,
         unnamed,
         scopes,
@@ -437,7 +449,8 @@ fn named(repo: &Result<CacheRepo, String>, scope: &Scope, tag: &str) -> Option<N
 }
 
 /// The folder of the nearest scope that has one, for the `local` strategy.
-fn nearest_folder(settings: &Settings, scopes: &Chain, keys: &Keys) -> Option<PathBuf> {
-    let mut folders = scopes.read.iter().map(|scope| settings.cache_dir.join(keys.cache_tag(scope)));
-    folders.find(|folder| folder.join("index.json").is_file())
+fn nearest_folder(settings: &Settings, scopes: &Chain, keys: &Keys) -> Option<CacheFolder> {
+    let mut folders = scopes.read.iter().map(|scope| (scope, settings.cache_dir.join(keys.cache_tag(scope))));
+    let (scope, path) = folders.find(|(_, folder)| folder.join("index.json").is_file())?;
+    Some(CacheFolder { record: records::in_folder(&path, scope), path })
 }

@@ -4,9 +4,9 @@
 //! They lie in `$XDG_CACHE_HOME/layerlift/records`, in a folder for each working folder, in a file for each image; all of
 //! it is the user's alone. Nothing here fails a build: what cannot be read is not there, what cannot be written is not kept.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -70,13 +70,9 @@ impl LastBuilds {
         self.replace(ANSWERED, &serde_json::to_vec(builds)?)
     }
 
-    /// Puts a file in the place of another. Another job that reads at this moment has the old one or the new one.
     fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(bytes)?;
-        file.persist(self.folder.join(name)).map_err(|error| error.error)?;
-        Ok(())
+        replace(&self.folder.join(name), bytes, 0o600)
     }
 
     /// Keeps the record of a build, and forgets the oldest ones of too many.
@@ -107,8 +103,27 @@ fn bounded(path: &Path) -> Option<Vec<u8>> {
     (read <= READ_LIMIT).then_some(bytes)
 }
 
+/// Reads the record in a file; `None` where there is none that can be used.
+pub(super) fn read_file(path: &Path) -> Option<Record> {
+    build_record::decode(&bounded(path)?).ok()
+}
+
+/// Writes a record to a file with a mode, whose folder is there.
+pub(super) fn write_file(path: &Path, record: &Record, mode: u32) -> std::io::Result<()> {
+    replace(path, &build_record::encode(record).0, mode)
+}
+
+/// Puts a file in the place of another. Another job that reads at this moment has the old one or the new one.
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(Permissions::from_mode(mode));
+    let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
 fn recorded(path: &Path) -> Option<Recorded> {
-    let record = build_record::decode(&bounded(path)?).ok()?;
+    let record = read_file(path)?;
     let reference = "the last build here".to_owned();
     Some(Recorded { reference, scope: None, record: Arc::new(record) })
 }
@@ -119,8 +134,6 @@ fn name(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::model::outcome::BuildStatus;
     use crate::model::record::RecordedEngine;

@@ -39,6 +39,7 @@ pub mod record_file;
 pub mod records;
 pub mod repro;
 pub mod reuse;
+pub mod sequential;
 pub mod shim;
 pub mod source;
 pub mod stand_in;

@@ -1,8 +1,9 @@
-//! Records of builds in the cache repo: read beside the candidates of the chain, written beside the own cache ref.
+//! Records of builds beside their caches: in the cache repo beside a cache ref, in a cache folder beside its index.
 //!
 //! A record explains, and knows what lies below the last steps. One that is missing, broken or forbidden is no record, and
 //! nobody is warned: the build goes its way without it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +13,35 @@ use jiff::{SignedDuration, Timestamp};
 use crate::base::clock;
 use crate::cachefmt::build_record::{self, READ_LIMIT};
 use crate::model::engine::Engine;
+use crate::model::inputs::Inputs;
 use crate::model::outcome::{BuildStatus, Outcome, StepStatus};
 use crate::model::record::{Record, RecordedEngine, VERSION};
 use crate::model::reference::{Digest, Reference};
 use crate::plan::chain::Finding;
 use crate::plan::explain::{Reading, Recorded};
 use crate::plan::keys;
+use crate::plan::scope::Scope;
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::registry::{Client, Content, Error};
+use crate::workflow::last_build;
 use crate::workflow::lookup::Named;
 
 /// The longest time that records are waited for: no build waits long for words.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The record's name in a cache folder. Whoever reads an OCI layout passes over what its index does not name.
+const FILE: &str = "layerlift-record";
+
+/// The record in a cache folder, which belongs to a scope.
+pub fn in_folder(folder: &Path, scope: &Scope) -> Option<Recorded> {
+    let file = folder.join(FILE);
+    let record = last_build::read_file(&file)?;
+    Some(Recorded {
+        reference: file.display().to_string(),
+        scope: Some(scope.to_string()),
+        record: Arc::new(record),
+    })
+}
 
 /// Fetches the records that lie beside cache refs, all at once and in their order: a manifest and a blob for each.
 pub async fn beside(client: &Client, named: &[Named]) -> Vec<Recorded> {
@@ -70,30 +88,62 @@ pub async fn write(client: &Client, place: &Reference, record: &Record) -> Resul
     client.put_manifest(place, artifact.manifest_media_type, artifact.manifest.into()).await
 }
 
+/// Where a record goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// Into a registry.
+    Registry(Reference),
+    /// Into a cache folder, which has just been written anew. The record that was in the one before is kept on where it
+    /// says the same.
+    Folder {
+        /// The file.
+        file: PathBuf,
+        /// The record that says the same.
+        before: Option<Arc<Record>>,
+    },
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Registry(reference) => reference.fmt(formatter),
+            Place::Folder { file, .. } => file.display().fmt(formatter),
+        }
+    }
+}
+
 /// Where the record of this build goes; `None` where it is not kept.
 ///
-/// A record says what the cache ref beside it holds, so it is written only where that was written, by a build that
-/// succeeded: BuildKit exports nothing of one that failed. One that would say the same as the record that is there, of a
-/// build in which no step ran, is not written, so that the times in that one stay.
-pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Reference> {
-    let keeps = matches!(plan.keep, Keep::Export(_) | Keep::Inline { .. });
-    if !keeps || plan.reading == Reading::Unknown || outcome.status != BuildStatus::Succeeded {
+/// A record says what the cache beside it holds, so it is written only where that was written, by a build that succeeded:
+/// BuildKit exports nothing of one that failed. One that would say the same as the record that is there, of a build in
+/// which no step ran, is not written, so that the times in that one stay.
+pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
+    if plan.reading == Reading::Unknown || outcome.status != BuildStatus::Succeeded {
         return None;
     }
-    let is_unreachable = |finding: &Finding| matches!(finding, Finding::Unreachable(_));
-    if facts.candidates.iter().any(|candidate| is_unreachable(&candidate.finding)) {
-        return None;
+    let (inputs, scope) = (facts.inputs.as_ref().ok()?, facts.scopes.own.as_ref()?);
+    let says_the_same = |there: &&Recorded| {
+        let is_same = |it: &Inputs| it.digest == inputs.digest && it.rules == inputs.rules;
+        let is_own = there.scope.as_deref() == Some(scope.as_str());
+        is_own && there.record.inputs.as_ref().is_some_and(is_same) && outcome.count(StepStatus::Run) == 0
+    };
+    match &plan.keep {
+        Keep::Nothing => None,
+        Keep::Folder { place, .. } => {
+            let before = facts.folder.as_ref().and_then(|folder| folder.record.as_ref()).filter(says_the_same);
+            let before = before.map(|recorded| Arc::clone(&recorded.record));
+            Some(Place::Folder { file: place.join(FILE), before })
+        }
+        Keep::Export(_) | Keep::Inline { .. } | Keep::Classic(_) => {
+            let is_unreachable = |finding: &Finding| matches!(finding, Finding::Unreachable(_));
+            let is_hidden = facts.candidates.iter().any(|candidate| is_unreachable(&candidate.finding));
+            if is_hidden || facts.records.iter().any(|there| says_the_same(&there)) {
+                return None;
+            }
+            let repo = facts.cache_repo.as_ref().ok()?;
+            repo.repository.with_tag(&facts.keys.record_tag(scope)).ok().map(Place::Registry)
+        }
     }
-    let inputs = facts.inputs.as_ref().ok()?;
-    let (scope, repo) = (facts.scopes.own.as_ref()?, facts.cache_repo.as_ref().ok()?);
-    let there = facts.records.iter().find(|it| it.scope.as_deref() == Some(scope.as_str()));
-    let is_same = there
-        .and_then(|there| there.record.inputs.as_ref())
-        .is_some_and(|there| there.digest == inputs.digest);
-    if is_same && outcome.count(StepStatus::Run) == 0 {
-        return None;
-    }
-    repo.repository.with_tag(&facts.keys.record_tag(scope)).ok()
 }
 
 /// The record of a build.

@@ -114,9 +114,14 @@ impl Classic {
             };
             self.stages += 1;
         }
+        // An `ARG` above the first `FROM` has a number, executes nothing, and is never cached.
+        let is_global = self.stages == 0 && words.first().is_some_and(|word| word.eq_ignore_ascii_case("ARG"));
         let vertex = Vertex {
             key: number.to_string(),
-            name: format!("[{} {number}/{of}] {instruction}", self.stage),
+            name: match is_global {
+                true => instruction.to_owned(),
+                false => format!("[{} {number}/{of}] {instruction}", self.stage),
+            },
             started: Some(at),
             ..Vertex::default()
         };
@@ -214,6 +219,15 @@ mod tests {
                 "[stage-1 4/4] RUN echo done run 5",
             ]
         );
+    }
+
+    #[test]
+    fn a_global_argument_is_no_step_of_a_stage() {
+        let text = "Step 1/3 : ARG base=busybox\nStep 2/3 : FROM $base\n ---> 6d478e711b6d\nStep 3/3 : ARG a=b\n\
+            ---> Using cache\n ---> c08da4da95e6\nSuccessfully built c08da4da95e6\n";
+        let told = read(text);
+        assert_eq!(told[0], "ARG base=busybox run 1");
+        assert!(told[2].starts_with("[stage-0 3/3] ARG a=b"), "{told:#?}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Why steps run: the inputs of this build, compared with the records of the builds whose caches it reads.
 //!
 //! A step's digest stands for everything that its result depends on, so a step whose digest is in a record of what is read
-//! will be answered from there. Where several refs were merged, a step may be in any of their records. The first step of
-//! a stage that is in none is its *miss*; it is compared with the step of the record that stands in its place
+//! will be answered from there (`answered`). Where several refs were merged, a step may be in any of their records. The
+//! first step of a stage that is in none is its *miss*; it is compared with the step of the record that stands in its place
 //! (`stage`), part by part (`parts`) and file by file (`files`), and what differs is its *cause*, in words that a developer
 //! acts on. What follows a miss in its stage is not explained again.
 //!
@@ -10,6 +10,7 @@
 //! differ, `surprise` says so. Nothing that is built depends on any of it; what links depend on is checked after the build
 //! (`plan::link`).
 
+mod answered;
 mod files;
 mod notes;
 mod order;
@@ -25,13 +26,15 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::model::inputs::{Inputs, StepInputs};
-use crate::model::outcome::{BuildStatus, StageOutcome, StepStatus};
-use crate::model::record::{Against, Cause, Explanation, Record};
+use crate::model::inputs::{Inputs, StageInputs, StepInputs};
+use crate::model::outcome::StageOutcome;
+use crate::model::record::{Against, Cause, Explanation, Miss, Record};
 use crate::model::reference::Digest;
+use answered::answered;
 use notes::{Circumstances, notes};
 use surprise::surprises;
 
+pub(in crate::plan) use order::may_name;
 pub use predict::{Reading, Situation};
 pub use surprise::Suspect;
 pub use veil::Veil;
@@ -61,49 +64,49 @@ impl Recorded {
 
 /// Compares. `records`: those of what is read, the nearest first. `done`: the steps as they went, after the build.
 pub fn explain(inputs: &Inputs, records: &[&Recorded], done: Option<&[StageOutcome]>) -> Explanation {
-    let known = known(records);
-    let steps = || inputs.stages.iter().flat_map(|stage| &stage.steps).filter(|step| !is_base(step));
-    let misses = steps().filter(|step| !known.contains(&step.digest)).count();
-    let mut explanation =
-        Explanation { predicted: Some((misses, steps().count())), ..Explanation::default() };
+    let known = answered(inputs, records);
+    let steps = steps(inputs);
+    let misses = steps.iter().filter(|(.., digest)| !known.contains(digest)).count();
+    let mut explanation = Explanation { predicted: Some((misses, steps.len())), ..Explanation::default() };
     let Some((nearest, before)) = nearest(inputs, records) else { return explanation };
     explanation.against = Some(nearest.against());
     let compared = stage::Compared { inputs, before, record: &nearest.record, done };
-    explanation.misses =
-        inputs.stages.iter().filter_map(|stage| stage::miss(stage, &known, compared)).collect();
+    let misses_of = |stage: &StageInputs| stage::miss(stage, &known, compared);
+    explanation.misses = of_platforms(inputs, inputs.stages.iter().filter_map(misses_of));
     if misses == 0 && inputs.digest != before.digest {
         explanation.notes.extend(image_notes(inputs, before));
     }
     explanation
 }
 
+/// The steps that are counted. One that is the same for several platforms is one.
+fn steps(inputs: &Inputs) -> HashSet<(&str, usize, &Digest)> {
+    let steps = inputs.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
+    let counted = steps.filter(|(_, step)| !is_base(step));
+    counted.map(|(stage, step)| (stage.name.as_str(), step.number, &step.digest)).collect()
+}
+
+/// Misses of several platforms: what is the same for all that the stage is built for is told once.
+fn of_platforms(inputs: &Inputs, misses: impl Iterator<Item = Miss>) -> Vec<Miss> {
+    let platforms = |name: &str| inputs.stages.iter().filter(|stage| stage.name == name).count();
+    let mut told: Vec<(Miss, usize)> = Vec::new();
+    for miss in misses {
+        let is_same = |other: &Miss| Miss { platform: None, ..other.clone() } == Miss { platform: None, ..miss.clone() };
+        match told.iter_mut().find(|(other, _)| is_same(other)) {
+            Some((_, count)) => *count += 1,
+            None => told.push((miss, 1)),
+        }
+    }
+    let of_all = |(miss, count): (Miss, usize)| match count == platforms(&miss.stage) {
+        true => Miss { platform: None, ..miss },
+        false => miss,
+    };
+    told.into_iter().map(of_all).collect()
+}
+
 /// Whether the step is the base image, which executes nothing and is not counted.
 fn is_base(step: &StepInputs) -> bool {
     step.instruction.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case("FROM "))
-}
-
-/// The digests of the steps that the records' builds have left in the cache.
-fn known<'a>(records: &[&'a Recorded]) -> HashSet<&'a Digest> {
-    let of_record = |recorded: &&'a Recorded| {
-        let record: &'a Record = &recorded.record;
-        let stages = record.inputs.iter().flat_map(|inputs| &inputs.stages);
-        let steps = stages.flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
-        let whole = record.status == BuildStatus::Succeeded;
-        let left = move |stage: &str, step: &StepInputs| {
-            let ended = ended(&record.stages, stage, step.number);
-            whole || is_base(step) || matches!(ended, Some(StepStatus::Cached | StepStatus::Run))
-        };
-        steps.filter(move |(stage, step)| left(&stage.name, step)).map(|(_, step)| &step.digest)
-    };
-    records.iter().flat_map(of_record).collect()
-}
-
-/// How a step ended. Built for several platforms, it ran if it ran for any.
-fn ended(stages: &[StageOutcome], stage: &str, number: usize) -> Option<StepStatus> {
-    let stage = stages.iter().find(|outcome| outcome.name.eq_ignore_ascii_case(stage))?;
-    let of_number = || stage.steps.iter().filter(|step| step.number as usize == number);
-    let ran = of_number().find(|step| matches!(step.status, StepStatus::Run | StepStatus::Failed));
-    ran.or_else(|| of_number().next()).map(|step| step.status)
 }
 
 /// The record that has most in common with this build; of several, the nearest.

@@ -89,7 +89,7 @@ fn is_same_but_for(now: &StepInputs, before: &StepInputs, arguments: &[String]) 
 }
 
 /// Whether an instruction names a variable: `$NAME`, `${NAME`. What stands in a heredoc is not known here.
-fn may_name(text: &str, name: &str) -> bool {
+pub(in crate::plan) fn may_name(text: &str, name: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     text.contains("<<")
         || text.match_indices('$').any(|(at, _)| {

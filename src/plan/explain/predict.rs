@@ -8,6 +8,7 @@ use crate::model::outcome::{CandidateOutcome, StageOutcome};
 use crate::model::record::Explanation;
 use crate::model::reference::Digest;
 use crate::plan::explain::{Circumstances, Recorded, Suspect, explain, known, notes, surprises};
+use crate::plan::facts::CacheFolder;
 
 /// Where a build's cache comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +17,11 @@ pub enum Reading {
     Chain,
     /// From nowhere: `--no-cache`.
     Nothing,
-    /// From where the user says, or a folder: nobody has looked into that.
+    /// From a folder of the `local` strategy, or from nothing where there is none yet.
+    Folder,
+    /// From where the user says: nobody has looked into that.
     Elsewhere,
-    /// Nothing can be said: a question about the Dockerfile, or the classic builder, which counts other steps.
+    /// Nothing can be said: a question about the Dockerfile.
     Unknown,
 }
 
@@ -27,10 +30,14 @@ pub enum Reading {
 pub struct Situation<'a> {
     /// What it is made from, or why that is not known.
     pub inputs: Result<&'a Inputs, &'a str>,
+    /// Why it is not known how many steps will run.
+    pub uncounted: Option<&'a str>,
     /// Where its cache comes from.
     pub reading: Reading,
     /// All records that were found, the nearest first.
     pub records: &'a [Recorded],
+    /// The folder that is read, where one is.
+    pub folder: Option<&'a CacheFolder>,
     /// The scopes that are in what is read.
     pub sources: &'a [String],
     /// The candidates of the chain.
@@ -56,6 +63,9 @@ impl<'a> Situation<'a> {
             (_, Err(Some(reason))) => noted(reason),
             (_, Err(None)) => Explanation::default(),
         };
+        if let (Some(reason), Some(_)) = (self.uncounted, explanation.predicted.take_if(|_| self.uncounted.is_some())) {
+            explanation.notes.push(reason.to_owned());
+        }
         explanation.notes.splice(0..0, notes(circumstances));
         if self.is_empty
             && let Ok(inputs) = self.inputs
@@ -83,21 +93,42 @@ impl<'a> Situation<'a> {
         Some((used, known))
     }
 
+    /// The records of a folder and of the engine's own store.
+    fn of_folder(self, own_store: Vec<&'a Recorded>) -> Result<Vec<&'a Recorded>, Option<String>> {
+        let record = |folder: &'a CacheFolder| folder.record.as_ref().filter(|it| self.shares(it));
+        match self.folder.map(|folder| (folder, record(folder))) {
+            Some((_, Some(record))) => Ok(std::iter::once(record).chain(own_store).collect()),
+            Some((folder, None)) if own_store.is_empty() => Err(Some(format!(
+                "no record lies in the cache folder {}: which steps will run is not known",
+                folder.path.display()
+            ))),
+            None if own_store.is_empty() && !self.is_empty => Err(None),
+            _ => Ok(own_store),
+        }
+    }
+
+    /// Whether a record counts the steps as this build does: another builder's cache is of no use.
+    fn shares(self, recorded: &Recorded) -> bool {
+        let theirs = recorded.record.inputs.as_ref().map(|inputs| inputs.rules);
+        self.inputs.ok().zip(theirs).is_none_or(|(own, theirs)| own.rules == theirs)
+    }
+
     /// The records of what is read; an error with a reason, or without one, where they are not known.
     fn used(self) -> Result<Vec<&'a Recorded>, Option<String>> {
-        let own_store: Vec<&Recorded> = self.records.iter().filter(|it| it.scope.is_none()).collect();
+        let own_store: Vec<&Recorded> = self.records.iter().filter(|it| it.scope.is_none() && self.shares(it)).collect();
         match self.reading {
             Reading::Nothing => return Ok(Vec::new()),
             Reading::Elsewhere if own_store.is_empty() => return Err(None),
             Reading::Elsewhere => return Ok(own_store),
             Reading::Unknown => return Err(None),
+            Reading::Folder => return self.of_folder(own_store),
             Reading::Chain => {}
         }
         let is_read = |it: &&Recorded| match &it.scope {
             Some(scope) => self.sources.contains(scope),
             None => true,
         };
-        let used: Vec<&Recorded> = self.records.iter().filter(is_read).collect();
+        let used: Vec<&Recorded> = self.records.iter().filter(is_read).filter(|it| self.shares(it)).collect();
         match (used.is_empty(), self.sources) {
             (false, _) => Ok(used),
             (true, []) if self.is_empty => Ok(used),

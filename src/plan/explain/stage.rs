@@ -9,7 +9,7 @@ use crate::model::inputs::{Inputs, StageInputs, StepInputs};
 use crate::model::outcome::{StageOutcome, StepStatus};
 use crate::model::record::{Cause, Miss, Record};
 use crate::model::reference::Digest;
-use crate::plan::explain::{files, is_base, order, parts};
+use crate::plan::explain::{answered, files, is_base, order, parts};
 
 /// What is compared.
 #[derive(Clone, Copy)]
@@ -28,6 +28,7 @@ pub(super) fn miss(stage: &StageInputs, known: &HashSet<&Digest>, compared: Comp
     let step = &stage.steps[at];
     Some(Miss {
         stage: stage.name.clone(),
+        platform: stage.platform.clone(),
         number: step.number,
         line: step.line,
         instruction: step.instruction.clone(),
@@ -53,8 +54,8 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
         return causes;
     };
     let took = |index: usize| {
-        let of_now = done.and_then(|done| took(done, &stage.name, stage.steps[index].number));
-        let of_record = || took(&record.stages, &old.name, old.steps[aligned.old_of(index)?].number);
+        let of_now = done.and_then(|done| took(done, stage, stage.steps[index].number));
+        let of_record = || took(&record.stages, old, old.steps[aligned.old_of(index)?].number);
         of_now.or_else(of_record)
     };
     let before_of = |index: usize| aligned.old_of(index).map(|index| &old.steps[index]);
@@ -68,8 +69,9 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
 
 /// The stage of the record that this one was: of the same name, else the one that has most in common with it.
 fn counterpart<'a>(stage: &StageInputs, inputs: &Inputs, before: &'a Inputs) -> Option<&'a StageInputs> {
-    let named = before.stages.iter().find(|old| old.name.eq_ignore_ascii_case(&stage.name));
-    named.or_else(|| {
+    let named = || before.stages.iter().filter(|old| old.name.eq_ignore_ascii_case(&stage.name));
+    let of_platform = named().find(|old| old.platform == stage.platform);
+    of_platform.or_else(|| named().next()).or_else(|| {
         let is_free =
             |old: &&StageInputs| !inputs.stages.iter().any(|own| own.name.eq_ignore_ascii_case(&old.name));
         let texts: HashSet<&str> = stage.steps.iter().map(text).collect();
@@ -79,9 +81,8 @@ fn counterpart<'a>(stage: &StageInputs, inputs: &Inputs, before: &'a Inputs) -> 
 }
 
 /// How long a step took, where it ran.
-fn took(stages: &[StageOutcome], stage: &str, number: usize) -> Option<Duration> {
-    let stage = stages.iter().find(|outcome| outcome.name.eq_ignore_ascii_case(stage))?;
-    let step = stage.steps.iter().find(|step| step.number as usize == number)?;
+fn took(stages: &[StageOutcome], stage: &StageInputs, number: usize) -> Option<Duration> {
+    let step = answered::told(stages, stage, number).into_iter().next()?;
     (step.status == StepStatus::Run).then_some(step.duration)
 }
 

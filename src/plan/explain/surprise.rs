@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::model::inputs::{Inputs, PartKind, StageInputs};
 use crate::model::outcome::{StageOutcome, StepStatus};
-use crate::plan::explain::{Recorded, ended, is_base, known, parts};
+use crate::plan::explain::answered::{answered, ended};
+use crate::plan::explain::{Recorded, is_base, parts};
 
 /// What may have made a difference, as far as that is known.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,13 +27,13 @@ pub(super) fn surprises(
     done: &[StageOutcome],
     suspect: Suspect<'_>,
 ) -> Vec<String> {
-    let known = known(records);
+    let known = answered(inputs, records);
     let mut surprised: HashSet<&str> = HashSet::new();
     let mut told = Vec::new();
     for stage in &inputs.stages {
         let differs = |(_, step): &(usize, &crate::model::inputs::StepInputs)| {
             let expected = known.contains(&step.digest);
-            match ended(done, &stage.name, step.number) {
+            match ended(done, stage, step.number) {
                 Some(StepStatus::Run | StepStatus::Failed) => expected,
                 Some(StepStatus::Cached) => !expected,
                 Some(StepStatus::Skipped) | None => false,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs, Unknown};
+use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs, StepRules, Unknown};
 use crate::model::outcome::StepOutcome;
 use crate::model::record::RecordedEngine;
 
@@ -79,11 +79,11 @@ fn inputs(stages: &[(&str, Vec<Given>)]) -> Inputs {
                     files: if from == files.len() { Vec::new() } else { vec![(from, files.len())] },
                 }
             });
-            StageInputs { name: (*name).to_owned(), steps: steps.collect() }
+            StageInputs { name: (*name).to_owned(), platform: None, steps: steps.collect() }
         })
         .collect();
     let digest = Digest::of(format!("{stages:?}").as_bytes());
-    Inputs { digest, unknown: Vec::new(), stages, image: Vec::new(), files }
+    Inputs { digest, unknown: Vec::new(), rules: StepRules::BuildKit, stages, image: Vec::new(), files }
 }
 
 /// How the steps of a build went, each `RUN` in ten seconds.
@@ -459,7 +459,7 @@ fn what_went_otherwise_is_said() {
 fn hostile_ranges_and_empty_stages_are_harmless() {
     let mut before = inputs(&project("1", "a"));
     before.stages[0].steps[3].files = vec![(7, 2), (0, usize::MAX)];
-    before.stages.push(StageInputs { name: "build".to_owned(), steps: Vec::new() });
+    before.stages.push(StageInputs { name: "build".to_owned(), platform: None, steps: Vec::new() });
     let text = show(&explain(&inputs(&project("1", "b")), &[&recorded("x", before)], None));
     assert!(text.contains("file `src/app.py` entered the context"), "{text}");
     let empty = Inputs { stages: Vec::new(), ..inputs(&[]) };
@@ -475,8 +475,10 @@ fn what_is_read_decides_which_records_count() {
     let said = |reading, records: &[Recorded], scopes: &[&str], is_empty| {
         let situation = Situation {
             inputs: Ok(&new),
+            uncounted: None,
             reading,
             records,
+            folder: None,
             sources: &sources(scopes),
             candidates: &[],
             own: Some("branch-main"),
@@ -519,8 +521,10 @@ fn what_may_move_unseen_is_told_and_blamed() {
     let records = [recorded("branch-main", now.clone())];
     let situation = Situation {
         inputs: Ok(&now),
+        uncounted: None,
         reading: Reading::Chain,
         records: &records,
+        folder: None,
         sources: &["branch-main".to_owned()],
         candidates: &[],
         own: Some("branch-main"),

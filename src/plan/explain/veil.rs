@@ -105,7 +105,7 @@ fn is_harmless(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::{StageInputs, StepInputs};
+    use crate::model::inputs::{StageInputs, StepInputs, StepRules};
 
     #[test]
     fn values_give_way_to_names() {
@@ -141,7 +141,8 @@ mod tests {
             let inputs = Inputs {
                 digest: Digest::of(value.as_bytes()),
                 unknown: Vec::new(),
-                stages: vec![StageInputs { name: "a".to_owned(), steps: vec![step] }],
+                rules: StepRules::BuildKit,
+                stages: vec![StageInputs { name: "a".to_owned(), platform: None, steps: vec![step] }],
                 image: Vec::new(),
                 files: Vec::new(),
             };

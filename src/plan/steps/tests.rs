@@ -111,6 +111,7 @@ impl Case {
             candidates: candidates.collect(),
             cache_repo: repo.map_err(|none| none.to_string()),
             inputs: Err(String::new()),
+            uncounted: None,
             records: Vec::new(),
             veil: Veil::default(),
             reuse: Looked::not("a test"),
@@ -124,7 +125,7 @@ impl Case {
             scopes,
             keys,
             platforms: vec![platform],
-            folder: self.folder.map(PathBuf::from),
+            folder: self.folder.map(|path| CacheFolder { path: path.into(), record: None }),
             exposed: self.folder.map(PathBuf::from),
             warnings: Vec::new(),
         };

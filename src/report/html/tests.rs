@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::inputs::Inputs;
+use crate::model::inputs::{Inputs, StepRules};
 use crate::model::outcome::{BuildStatus, CandidateOutcome, StageOutcome, Traffic, Written};
 use crate::model::record::{Against, Cause, Explanation, Miss, RecordedEngine, VERSION};
 use crate::model::reference::Digest;
@@ -17,6 +17,7 @@ fn everywhere(text: &str) -> Record {
     let text = || text.to_owned();
     let miss = |stage: &StageOutcome| Miss {
         stage: stage.name.clone(),
+        platform: Some(text()),
         number: 4,
         line: 3,
         instruction: text(),
@@ -44,6 +45,7 @@ fn everywhere(text: &str) -> Record {
         inputs: Some(Inputs {
             digest: Digest::of(b""),
             unknown: Vec::new(),
+            rules: StepRules::BuildKit,
             stages: Vec::new(),
             image: Vec::new(),
             files: Vec::new(),
@@ -145,6 +147,7 @@ fn a_page_tells_steps_causes_chain_and_numbers() {
         predicted: Some((3, 7)),
         misses: vec![Miss {
             stage: "build".to_owned(),
+            platform: None,
             number: 4,
             line: 5,
             instruction: "COPY . .".to_owned(),

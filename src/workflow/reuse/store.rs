@@ -216,7 +216,7 @@ async fn meant(built: Built<'_>, bases: &BTreeMap<&str, &str>) -> Result<(), Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::inputs::{FileKind, StageInputs, StepInputs};
+    use crate::model::inputs::{FileKind, StageInputs, StepInputs, StepRules};
     use crate::model::outcome::{StepOutcome, StepStatus};
 
     #[test]
@@ -253,8 +253,10 @@ mod tests {
         let inputs = |texts: &[&str]| Inputs {
             digest: Digest::of(b""),
             unknown: Vec::new(),
+            rules: StepRules::BuildKit,
             stages: vec![StageInputs {
                 name: "app".to_owned(),
+                platform: None,
                 steps: texts
                     .iter()
                     .map(|text| StepInputs {

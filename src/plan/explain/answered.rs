@@ -1,0 +1,93 @@
+//! Which steps of a build are answered by the caches whose records were read.
+
+use std::collections::HashSet;
+
+use crate::model::inputs::{Inputs, StageInputs, StepInputs, StepRules};
+use crate::model::outcome::{BuildStatus, StageOutcome, StepOutcome, StepStatus};
+use crate::model::reference::Digest;
+use crate::plan::explain::{Recorded, is_base};
+
+/// The digests of the steps that will be answered. There may be others among them which this build does not have.
+pub(super) fn answered<'a>(inputs: &'a Inputs, records: &[&'a Recorded]) -> HashSet<&'a Digest> {
+    let left = left(records);
+    let from_registry: Vec<&Recorded> = records.iter().copied().filter(|it| it.scope.is_some()).collect();
+    match inputs.rules {
+        StepRules::Classic if !from_registry.is_empty() => {
+            let images = images(&from_registry);
+            let steps = inputs.stages.iter().flat_map(|stage| of_images(stage, &images));
+            let bases = inputs.stages.iter().flat_map(|stage| &stage.steps).filter(|step| is_base(step));
+            bases.map(|step| &step.digest).filter(|digest| left.contains(digest)).chain(steps).collect()
+        }
+        _ => left,
+    }
+}
+
+/// The digests of the steps that the records' builds have left in the cache.
+fn left<'a>(records: &[&'a Recorded]) -> HashSet<&'a Digest> {
+    let of_record = |recorded: &&'a Recorded| {
+        let record = &recorded.record;
+        let stages = record.inputs.iter().flat_map(|inputs| &inputs.stages);
+        let steps = stages.flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
+        let whole = record.status == BuildStatus::Succeeded;
+        let left = move |stage: &StageInputs, step: &StepInputs| {
+            let ended = ended(&record.stages, stage, step.number);
+            whole || is_base(step) || matches!(ended, Some(StepStatus::Cached | StepStatus::Run))
+        };
+        steps.filter(move |(stage, step)| left(stage, step)).map(|(_, step)| &step.digest)
+    };
+    records.iter().flat_map(of_record).collect()
+}
+
+/// The stage images of the records, each as the digests of its steps, in the order in which the classic builder is given
+/// them: the nearest scope's first, the last stage first.
+fn images<'a>(records: &[&'a Recorded]) -> Vec<Vec<&'a Digest>> {
+    let of_stage = |stage: &'a StageInputs| stage.steps.iter().map(|step| &step.digest).collect();
+    let inputs = records.iter().filter_map(|recorded| recorded.record.inputs.as_ref());
+    inputs.flat_map(|inputs| inputs.stages.iter().rev().map(of_stage)).collect()
+}
+
+/// The steps of a stage that the classic builder takes from images: once it has taken one that is not the image's last, it
+/// looks at no other image for the rest of the stage (moby, `image/cache/cache.go`: "avoid jumping to different target").
+fn of_images<'a>(stage: &'a StageInputs, images: &[Vec<&'a Digest>]) -> Vec<&'a Digest> {
+    let mut chosen: Option<&Vec<&Digest>> = None;
+    let mut found = Vec::new();
+    for step in stage.steps.iter().filter(|step| !is_base(step)) {
+        let has = |image: &&Vec<&Digest>| image.contains(&&step.digest);
+        let Some(image) = chosen.filter(has).or_else(|| images.iter().find(has).filter(|_| chosen.is_none()))
+        else {
+            break;
+        };
+        found.push(&step.digest);
+        if image.last() != Some(&&step.digest) {
+            chosen = Some(image);
+        }
+    }
+    found
+}
+
+/// How a step ended. What an engine tells under several names for one platform ran if any of them did.
+pub(super) fn ended(stages: &[StageOutcome], stage: &StageInputs, number: usize) -> Option<StepStatus> {
+    let told = told(stages, stage, number);
+    let ran = told.iter().find(|step| matches!(step.status, StepStatus::Run | StepStatus::Failed));
+    ran.or(told.first()).map(|step| step.status)
+}
+
+/// What an engine told of a step. Built for several platforms it tells each, but those that are the same for several under
+/// one of them alone, and the platform that is built for only below the `ARG` that declares it.
+pub(super) fn told<'a>(
+    stages: &'a [StageOutcome],
+    stage: &StageInputs,
+    number: usize,
+) -> Vec<&'a StepOutcome> {
+    let Some(outcome) = stages.iter().find(|outcome| outcome.name.eq_ignore_ascii_case(&stage.name)) else {
+        return Vec::new();
+    };
+    let all: Vec<&StepOutcome> = outcome.steps.iter().filter(|step| step.number as usize == number).collect();
+    let Some(platform) = &stage.platform else { return all };
+    let on = platform.split("->").next();
+    let whole: Vec<&StepOutcome> =
+        all.iter().copied().filter(|step| step.platform.as_ref() == Some(platform)).collect();
+    let built_on: Vec<&StepOutcome> =
+        all.iter().copied().filter(|step| step.platform.as_deref() == on).collect();
+    [whole, built_on].into_iter().find(|some| !some.is_empty()).unwrap_or(all)
+}
