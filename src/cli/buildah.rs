@@ -13,6 +13,7 @@ use crate::engine::buildah::{self as engine, Tool};
 use crate::invocation::buildah_line;
 use crate::model::outcome::StepStatus;
 use crate::model::settings::Settings;
+use crate::report::explanation;
 use crate::workflow::buildah::{self, Prepared};
 use crate::workflow::tell;
 use crate::workflow::world::World;
@@ -61,6 +62,13 @@ fn plan(prepared: &Prepared, settings: &Settings) -> String {
     }
     for warning in &plan.warnings {
         let _ = writeln!(out, "  warning     {warning}");
+    }
+    let forecast = explanation::forecast(&buildah::prediction(prepared));
+    if !forecast.is_empty() {
+        let _ = writeln!(out, "\nprediction");
+        for said in forecast {
+            let _ = writeln!(out, "  {said}");
+        }
     }
     let command = engine::command(prepared.tool, &prepared.line, &plan.flags());
     let _ = writeln!(out, "\ncommands\n  # build\n  {command}");

@@ -58,6 +58,8 @@ pub enum StepRules {
     Classic,
     /// buildah's: every instruction is a step, counted from its stage's `FROM`.
     Buildah,
+    /// The same before buildah 1.29 and podman 4.4, which do not find an `ARG` in a registry (containers/buildah#4315).
+    EarlyBuildah,
 }
 
 impl StepRules {

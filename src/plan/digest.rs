@@ -7,7 +7,7 @@
 //! |---|---|
 //! | what its stage stands on: the steps before it, the base image's digest for the platform | the base's tag |
 //! | the instruction, variables replaced; heredocs | comments, line breaks, what other instructions say |
-//! | `RUN`: every `ARG` and `ENV` in scope, user, folder, shell, mounts, `--network` and the like | predefined proxy arguments that no `ARG` declares |
+//! | `RUN`: every `ARG` and `ENV` in scope, user, folder, shell, mounts, platform, `--network` and the like | predefined proxy arguments that no `ARG` declares |
 //! | `COPY`, `ADD`, bind mounts: path, kind, mode, content, link target, counted xattrs of the files they take | time, owner, files that are left out or that nothing takes |
 //! | `--from`: the last step of the stage, the image's digest | the stage's name |
 //! | secrets and ssh: their ids | their values |
@@ -103,15 +103,15 @@ impl Maker<'_> {
         }
         let platform = node.platform.to_string();
         let (mut tree, base) = match &node.base {
-            Base::Scratch => (key(&["scratch", &platform], &[]), None),
+            Base::Scratch => (key(&["scratch"], &[]), None),
             Base::Stage(index) => (self.tree(*index), None),
             Base::Image(image) => {
                 let part = self.image_part(image, &node.platform, 0);
-                (key(&["image", &platform], std::slice::from_ref(&part)), Some(part))
+                (key(&["image"], std::slice::from_ref(&part)), Some(part))
             }
             Base::Context(key_) => {
                 let (part, _) = self.context(key_, &node.platform, Selector::all(None), 0);
-                (key(&["context", &platform], &[part]), None)
+                (key(&["context"], &[part]), None)
             }
         };
         let mut steps = Vec::new();
@@ -130,6 +130,7 @@ impl Maker<'_> {
             };
             let digest = match (&step.operation, alone) {
                 (Operation::Base, _) => tree.clone(),
+                (Operation::Run(_), _) => key(&["step", tree.as_str(), &platform], &parts),
                 (_, true) => key(&["step"], &parts),
                 (_, false) => key(&["step", tree.as_str()], &parts),
             };

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | numbers | from the file's first instruction, global `ARG`s with it | from the stage's `FROM` |
 //! | a build arg's value | in every `RUN` below | in its `ARG`, and in every `RUN` below |
-//! | `--label` | a step each at the end of the target | one step there |
+//! | `--label` | a step each at the end of the target, by name | the same, as given |
 //! | `--network`, `--add-host`, `--shm-size` and the like | not counted | not counted |
 //!
 //! Triggers of `ONBUILD` run, and are told as no step of their own.
@@ -126,7 +126,7 @@ impl Walk<'_> {
                 let stages = self.file.stages.iter().take(self.graph.target + 1).flat_map(of);
                 self.file.global_args.iter().map(|(_, line)| *line).chain(stages).collect()
             }
-            StepRules::BuildKit | StepRules::Buildah => {
+            StepRules::BuildKit | StepRules::Buildah | StepRules::EarlyBuildah => {
                 self.file.stages.get(stage).map(of).unwrap_or_default()
             }
         };
@@ -174,20 +174,17 @@ impl Walk<'_> {
 
     /// The labels of the command line, which stand at the end of the target. `before`: how many instructions do.
     fn label(&self, labels: &[&str], before: usize, tree: &mut Digest, steps: &mut Vec<StepInputs>) {
-        let mut by_name: BTreeMap<&str, &str> = BTreeMap::new();
-        by_name.extend(labels.iter().map(|label| label.split_once('=').unwrap_or((label, ""))));
-        let mut lines: Vec<(String, Vec<String>)> = by_name
-            .iter()
-            .map(|(name, value)| (format!("LABEL {name}"), vec![(*name).to_owned(), (*value).to_owned()]))
-            .collect();
-        if self.rules == StepRules::Buildah && lines.len() > 1 {
-            let names: Vec<&str> = by_name.keys().copied().collect();
-            let all = lines.into_iter().flat_map(|(_, words)| words).collect();
-            lines = vec![(format!("LABEL {}", names.join(" ")), all)];
+        let mut pairs: Vec<(&str, &str)> =
+            labels.iter().map(|label| label.split_once('=').unwrap_or((label, ""))).collect();
+        if self.rules == StepRules::Classic {
+            // Of one that is given twice, the last one stands.
+            pairs = pairs.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
         }
         let line = self.file.stages.get(self.graph.target).map_or(0, |stage| stage.span.last);
-        for (offset, (instruction, words)) in lines.into_iter().enumerate() {
-            let parts = vec![part(PartKind::Instruction, &instruction, &hidden(&words))];
+        for (offset, (name, value)) in pairs.into_iter().enumerate() {
+            let instruction = format!("LABEL {name}");
+            let value = hidden(&[name.to_owned(), value.to_owned()]);
+            let parts = vec![part(PartKind::Instruction, &instruction, &value)];
             *tree = key(&["instruction", tree.as_str()], &parts);
             let (number, digest) = (before + offset + 1, tree.clone());
             steps.push(StepInputs { number, line, instruction, digest, parts, files: Vec::new() });
@@ -217,10 +214,11 @@ impl Arguments {
         }
     }
 
-    /// Those that an instruction names, and to buildah, which counts an `ARG` with its value, those that it declares.
+    /// Those that an instruction names, and to buildah, which counts an `ARG` with its value, those that it gives one.
     fn named_by(&self, setting: &Setting, rules: StepRules) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
-        if rules == StepRules::Buildah && setting.text.starts_with("ARG ") {
+        let has_value = setting.value.text.trim_end() != setting.text;
+        if rules != StepRules::Classic && setting.text.starts_with("ARG ") && has_value {
             let mut own = Arguments::default();
             own.take(setting);
             parts.extend(own.0.iter().map(|(name, value)| part(PartKind::Argument, name, value)));

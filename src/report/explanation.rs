@@ -3,8 +3,6 @@
 //! Records come from a registry and instructions from a Dockerfile: every text of theirs goes through `line`, and none
 //! begins a line.
 
-use std::collections::BTreeSet;
-
 use crate::base::units::plural;
 use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
 use crate::model::record::{Against, Cause, Explanation, Miss};
@@ -33,8 +31,10 @@ pub fn forecast(explanation: &Explanation) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((run, of)) = explanation.predicted {
         lines.push(format!("{}{}", will_run(run, of), compared(explanation.against.as_ref())));
-        lines.extend(misses(&explanation.misses).into_iter().map(|line| format!("  {line}")));
+    } else if !explanation.misses.is_empty() {
+        lines.push(format!("steps will run{}", compared(explanation.against.as_ref())));
     }
+    lines.extend(misses(&explanation.misses).into_iter().map(|line| format!("  {line}")));
     lines.extend(explanation.notes.iter().map(|note| clean(note)));
     lines
 }
@@ -89,7 +89,8 @@ pub fn misses(misses: &[Miss]) -> Vec<String> {
 
 /// `build 4, line 12`.
 pub fn place(miss: &Miss) -> String {
-    format!("{} {}, line {}", clean(&miss.stage), miss.number, miss.line)
+    let platform = miss.platform.as_deref().map(|platform| format!(" for {}", clean(platform)));
+    format!("{} {}, line {}{}", clean(&miss.stage), miss.number, miss.line, platform.unwrap_or_default())
 }
 
 /// What differs, and what to do about it.
@@ -103,12 +104,8 @@ pub fn cause(cause: &Cause) -> String {
 /// How the prediction fared: `3 of 6 steps were to run, and did`. `None` where there was none, or nothing was built.
 pub fn fared(explanation: &Explanation, stages: &[StageOutcome]) -> Option<String> {
     let (run, of) = explanation.predicted?;
-    // Built for several platforms, a step is told for each, and was foretold once.
     let has_run = |step: &&StepOutcome| matches!(step.status, StepStatus::Run | StepStatus::Failed);
-    let numbers = |stage: &StageOutcome| -> BTreeSet<u32> {
-        stage.steps.iter().filter(has_run).map(|step| step.number).collect()
-    };
-    let ran: usize = stages.iter().map(|stage| numbers(stage).len()).sum();
+    let ran = stages.iter().flat_map(|stage| &stage.steps).filter(has_run).count();
     if stages.is_empty() {
         return None;
     }

@@ -10,7 +10,7 @@ use crate::plan::explain::Suspect;
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::workflow::decide::Prepared;
 use crate::workflow::last_build::{self, LastBuilds};
-use crate::workflow::records::{self, Place};
+use crate::workflow::records::{self, About, Place};
 use crate::workflow::world::World;
 
 /// The outcome before anything has run: what is known from the plan.
@@ -46,10 +46,15 @@ pub(super) fn conclusion(prepared: &Prepared, outcome: &Outcome) -> Explanation 
 
 /// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
 pub(super) fn remember(world: &World, facts: &Facts, outcome: &Outcome) {
+    remember_image(world, facts.keys.image(), facts.into(), outcome);
+}
+
+/// The same. `image`: its part of tags.
+pub(super) fn remember_image(world: &World, image: &str, about: About<'_>, outcome: &Outcome) {
     if !outcome.stages.is_empty()
         && let Some(last) = LastBuilds::of(&world.environment, &world.folder)
     {
-        let _ = last.write(facts.keys.image(), &records::of(facts, outcome));
+        let _ = last.write(image, &records::of(about, outcome));
     }
 }
 
@@ -74,7 +79,7 @@ pub(super) async fn record(
     outcome: &Outcome,
 ) -> Option<Result<Written, String>> {
     let place = place?;
-    let record = records::of(&prepared.facts, outcome);
+    let record = records::of((&prepared.facts).into(), outcome);
     let written = match place {
         Place::Registry(reference) => match records::write(&prepared.client, reference, &record).await {
             Ok(digest) => Ok(Some(digest.to_string())),

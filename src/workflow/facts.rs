@@ -302,7 +302,7 @@ async fn inputs_of(world: &World, client: &Client, given: Given<'_>) -> Result<I
 }
 
 /// The record of the last build of this image here, if the same engine made it: a person's machine keeps its own cache.
-fn own_record(world: &World, keys: &Keys, engine: &Engine) -> Option<Recorded> {
+pub(super) fn own_record(world: &World, keys: &Keys, engine: &Engine) -> Option<Recorded> {
     let last = LastBuilds::of(&world.environment, &world.folder)?.read(keys.image())?;
     (last.record.engine == records::engine(engine)).then_some(last)
 }

@@ -16,7 +16,7 @@ use crate::context::stat_cache::StatCache;
 use crate::context::survey::Survey;
 use crate::context::walk::{self, Entry};
 use crate::dockerfile::{Dockerfile, Graph};
-use crate::model::inputs::{File, Inputs, Selector};
+use crate::model::inputs::{File, Inputs, Selector, StageInputs, StepInputs};
 use crate::model::pipeline::Pipeline;
 use crate::model::platform::Platform;
 use crate::model::reference::Digest;
@@ -86,15 +86,51 @@ pub async fn gather(world: &World, client: &Client, given: Given<'_>) -> Result<
         let found =
             graph::graph(given.request, given.source, platforms, given.build_platform, &world.environment);
         let (graph, _) = found.map_err(|error| error.to_string())??;
-        of_platform(world, client, given, &graph, platform).await
+        let mut inputs = of_platform(world, client, given, &graph, platform).await?;
+        if given.platforms.len() > 1 {
+            for (node, stage) in graph.stages.iter().zip(&mut inputs.stages) {
+                stage.platform = Some(shown(&node.platform, platform));
+            }
+        }
+        Ok::<_, String>(inputs)
     });
     let mut all = try_join_all(all).await?.into_iter();
     let mut first = all.next().ok_or("no platform is known")?;
     for other in all {
         first.digest = Digest::of(format!("{} {}", first.digest, other.digest).as_bytes());
         first.unknown.extend(other.unknown);
+        let files = match first.files == other.files {
+            true => 0,
+            false => first.files.len(),
+        };
+        if files > 0 {
+            first.files.extend(other.files);
+        }
+        first.stages.extend(other.stages.into_iter().map(|stage| counting_from(stage, files)));
     }
     Ok(first)
+}
+
+/// A platform as BuildKit shows it in a step's name, with the one that is built for where that is another
+/// (dockerfile2llb, `formatTargetPlatform`).
+fn shown(platform: &Platform, target: &Platform) -> String {
+    if platform == target {
+        return platform.to_string();
+    }
+    let target = target.to_string();
+    let short = target.strip_prefix(&format!("{}/", platform.os)).map(str::to_owned);
+    format!("{platform}->{}", short.unwrap_or(target))
+}
+
+/// A stage whose files begin at another place of the list.
+fn counting_from(stage: StageInputs, place: usize) -> StageInputs {
+    let moved = |(from, to): (usize, usize)| (from + place, to + place);
+    let step = |step: StepInputs| {
+        let files = step.files.iter().copied().map(moved).collect();
+        StepInputs { files, ..step }
+    };
+    let steps = stage.steps.into_iter().map(step).collect();
+    StageInputs { steps, ..stage }
 }
 
 async fn of_platform(

@@ -18,7 +18,7 @@ use crate::model::outcome::{BuildStatus, Outcome, StepStatus};
 use crate::model::record::{Record, RecordedEngine, VERSION};
 use crate::model::reference::{Digest, Reference};
 use crate::plan::chain::Finding;
-use crate::plan::explain::{Reading, Recorded};
+use crate::plan::explain::{Reading, Recorded, Veil};
 use crate::plan::keys;
 use crate::plan::scope::Scope;
 use crate::plan::steps::{Facts, Keep, Plan};
@@ -146,13 +146,30 @@ pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
     }
 }
 
+/// What a record tells of a build beside its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// What built.
+    pub engine: &'a Engine,
+    /// What the image was made from, where that is known.
+    pub inputs: Option<&'a Inputs>,
+    /// What must not be shown of the build args.
+    pub veil: &'a Veil,
+}
+
+impl<'a> From<&'a Facts> for About<'a> {
+    fn from(facts: &'a Facts) -> Self {
+        About { engine: &facts.engine, inputs: facts.inputs.as_deref().ok(), veil: &facts.veil }
+    }
+}
+
 /// The record of a build.
-pub fn of(facts: &Facts, outcome: &Outcome) -> Record {
+pub fn of(about: About<'_>, outcome: &Outcome) -> Record {
     Record {
         version: VERSION,
         created: began(outcome),
         layerlift: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: engine(&facts.engine),
+        engine: engine(about.engine),
         strategy: outcome.strategy.clone(),
         scope: outcome.scope.clone(),
         commit: outcome.pipeline.commit.clone(),
@@ -167,8 +184,8 @@ pub fn of(facts: &Facts, outcome: &Outcome) -> Record {
         duration: outcome.duration.as_secs_f64(),
         preparation: outcome.preparation.as_secs_f64(),
         cache_export: outcome.cache_export.as_secs_f64(),
-        stages: facts.veil.stages(&outcome.stages),
-        inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.as_ref().clone()),
+        stages: about.veil.stages(&outcome.stages),
+        inputs: about.inputs.cloned(),
         explanation: outcome.explanation.clone(),
         linked: outcome.linked.clone(),
         parent_states: outcome.parent_states.clone(),

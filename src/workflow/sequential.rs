@@ -22,7 +22,7 @@ pub fn inputs(
     let labels: Vec<&str> = request.all("label").collect();
     let needless = match rules {
         StepRules::Classic => sequential::needless(&file, graph),
-        StepRules::BuildKit | StepRules::Buildah => Vec::new(),
+        StepRules::BuildKit | StepRules::Buildah | StepRules::EarlyBuildah => Vec::new(),
     };
     let uncounted = (!needless.is_empty()).then(|| {
         let stages = needless.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::inputs::{Inputs, StageInputs, StepInputs, StepRules};
+use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs, StepRules};
 use crate::model::outcome::{BuildStatus, StageOutcome, StepOutcome, StepStatus};
 use crate::model::reference::Digest;
 use crate::plan::explain::{Recorded, is_base};
@@ -18,8 +18,36 @@ pub(super) fn answered<'a>(inputs: &'a Inputs, records: &[&'a Recorded]) -> Hash
             let bases = inputs.stages.iter().flat_map(|stage| &stage.steps).filter(|step| is_base(step));
             bases.map(|step| &step.digest).filter(|digest| left.contains(digest)).chain(steps).collect()
         }
+        StepRules::EarlyBuildah if !from_registry.is_empty() => above_arguments(inputs, &left),
         _ => left,
     }
+}
+
+/// Whether the step is one that early versions of buildah do not find in a registry: an `ARG` with a value.
+pub(super) fn is_lost(rules: StepRules, step: &StepInputs) -> bool {
+    rules == StepRules::EarlyBuildah
+        && step.instruction.starts_with("ARG ")
+        && step.parts.iter().any(|part| part.kind == PartKind::Argument)
+}
+
+/// Those steps that stand above all that is lost in their stage, and take nothing from a stage that comes out anew.
+fn above_arguments<'a>(inputs: &'a Inputs, left: &HashSet<&Digest>) -> HashSet<&'a Digest> {
+    let mut anew: HashSet<&str> = HashSet::new();
+    let mut found = HashSet::new();
+    for stage in &inputs.stages {
+        let takes_anew = |step: &StepInputs| {
+            step.parts.iter().any(|part| part.kind == PartKind::Stage && anew.contains(part.name.as_str()))
+        };
+        let is_found = |step: &&StepInputs| {
+            left.contains(&step.digest) && !is_lost(inputs.rules, step) && !takes_anew(step)
+        };
+        let above: Vec<&Digest> = stage.steps.iter().take_while(is_found).map(|step| &step.digest).collect();
+        if above.len() < stage.steps.len() {
+            anew.insert(&stage.name);
+        }
+        found.extend(above);
+    }
+    found
 }
 
 /// The digests of the steps that the records' builds have left in the cache.

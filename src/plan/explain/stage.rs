@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use crate::model::inputs::{Inputs, StageInputs, StepInputs};
+use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs, StepRules};
 use crate::model::outcome::{StageOutcome, StepStatus};
 use crate::model::record::{Cause, Miss, Record};
 use crate::model::reference::Digest;
@@ -64,7 +64,20 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
     let files = files::causes(inputs.files_of(step), before.files_of(other));
     causes.extend(if files.is_empty() { parts::sources(step, other) } else { files });
     causes.extend(parts::stages(step, other));
+    if causes.is_empty() {
+        causes.extend(unchanged(step, inputs.rules).map(plain));
+    }
     causes
+}
+
+/// Why a step runs that is the same as in the record.
+fn unchanged(step: &StepInputs, rules: StepRules) -> Option<String> {
+    if answered::is_lost(rules, step) {
+        let text = "this version finds no `ARG` in a registry, and runs all below it; buildah 1.29 and podman 4.4 do";
+        return Some(text.to_owned());
+    }
+    let stage = step.parts.iter().find(|part| part.kind == PartKind::Stage)?;
+    Some(format!("stage `{}` is made anew", stage.name))
 }
 
 /// The stage of the record that this one was: of the same name, else the one that has most in common with it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::inputs::{Inputs, PartKind, StageInputs};
+use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs};
 use crate::model::outcome::{StageOutcome, StepStatus};
 use crate::plan::explain::answered::{answered, ended};
 use crate::plan::explain::{Recorded, is_base, parts};
@@ -31,9 +31,9 @@ pub(super) fn surprises(
     let mut surprised: HashSet<&str> = HashSet::new();
     let mut told = Vec::new();
     for stage in &inputs.stages {
-        let differs = |(_, step): &(usize, &crate::model::inputs::StepInputs)| {
+        let differs = |(_, step): &(usize, &StepInputs)| {
             let expected = known.contains(&step.digest);
-            match ended(done, stage, step.number) {
+            match of_all_platforms(inputs, done, stage, step) {
                 Some(StepStatus::Run | StepStatus::Failed) => expected,
                 Some(StepStatus::Cached) => !expected,
                 Some(StepStatus::Skipped) | None => false,
@@ -51,15 +51,33 @@ pub(super) fn surprises(
         }
         let what =
             format!("step {} of stage `{}`, `{}`,", step.number, stage.name, parts::cut(&step.instruction));
-        told.push(if known.contains(&step.digest) {
+        let line = if known.contains(&step.digest) {
             let moving = inputs.unknown.iter().find(|unknown| unknown.line == step.line);
             let why = moving.map_or_else(|| why_run(records, suspect), |unknown| unknown.what.clone());
             format!("{what} ran although the record has it: {why}")
         } else {
             format!("{what} did not have to run: {}", why_cached(stage, index))
-        });
+        };
+        if !told.contains(&line) {
+            told.push(line);
+        }
     }
     told
+}
+
+/// How a step ended. One that is the same for several platforms runs for one of them, and is cached, or not reached, for
+/// the others.
+fn of_all_platforms(
+    inputs: &Inputs,
+    done: &[StageOutcome],
+    stage: &StageInputs,
+    step: &StepInputs,
+) -> Option<StepStatus> {
+    let is_same = |it: &StepInputs| it.number == step.number && it.digest == step.digest;
+    let others = inputs.stages.iter().filter(|it| it.name == stage.name && it.steps.iter().any(is_same));
+    let ended: Vec<StepStatus> = others.filter_map(|it| ended(done, it, step.number)).collect();
+    let ran = ended.iter().find(|status| matches!(status, StepStatus::Run | StepStatus::Failed));
+    ran.or(ended.first()).copied()
 }
 
 fn why_run(records: &[&Recorded], suspect: Suspect<'_>) -> String {

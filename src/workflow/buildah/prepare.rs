@@ -7,16 +7,21 @@ use crate::dockerfile::{Dockerfile, Stage};
 use crate::engine::buildah::{self, Tool};
 use crate::invocation::{BuildahLine, Left};
 use crate::model::engine::{Driver, Engine, Frontend, Store, Version};
+use crate::model::inputs::StepRules;
 use crate::model::platform::Platform;
 use crate::model::request::Context;
 use crate::model::settings::Settings;
 use crate::plan::buildah::{self as plan, Candidate, Facts, Finding, Plan};
 use crate::plan::cache_repo::{CacheRepo, cache_repo};
+use crate::plan::explain::Recorded;
 use crate::plan::keys::{Image, Keys};
 use crate::plan::scope::Scope;
 use crate::registry::{self, Client};
+use crate::workflow::buildah::inputs::{self, Build, Gathered, Known};
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Surroundings};
+use crate::workflow::lookup::Named;
+use crate::workflow::records;
 use crate::workflow::world::World;
 
 /// The files that the program looks for in the context, the first one first.
@@ -38,6 +43,10 @@ pub struct Prepared {
     pub plan: Plan,
     /// What the Dockerfile's stages are called, in its order.
     pub(super) labels: Vec<String>,
+    /// What the image is made from.
+    pub(super) known: Known,
+    /// The records of earlier builds.
+    pub(super) records: Vec<Recorded>,
     pub(super) client: Client,
 }
 
@@ -71,8 +80,27 @@ pub async fn prepare(
     // Nobody is asked for what will not be read.
     let asks = plan::off(&line, settings).is_none() && plan::reads(&line);
     let repo = cache_repo.as_ref().ok().filter(|_| asks);
-    let (version, candidates) =
-        tokio::join!(buildah::version(tool), candidates(&client, repo, &keys, &scopes.read));
+    let platforms = platforms(&line);
+    let build = Build {
+        line: &line,
+        context: &context,
+        dockerfiles: &files,
+        platforms: &platforms,
+        pipeline: &pipeline,
+    };
+    let named = named(repo, &keys, &scopes.read);
+    let known = async {
+        match plan::off(&line, settings) {
+            Some(reason) => Gathered::none(reason),
+            None => inputs::gather(world, &client, settings, build).await,
+        }
+    };
+    let (version, candidates, known, mut records) = tokio::join!(
+        buildah::version(tool),
+        candidates(&client, repo, &keys, &scopes.read),
+        known,
+        records::beside(&client, &named),
+    );
     let version = match version? {
         Some(version) if version >= tool.first_with_cache() => version,
         Some(version) => {
@@ -80,19 +108,26 @@ pub async fn prepare(
         }
         None => return Ok(Err(Left::Because("it does not tell its version".to_owned()))),
     };
+    let reads_several = version >= tool.first_with_several();
+    // The same release finds an `ARG` in a registry.
+    let known = known.counted(if reads_several { StepRules::Buildah } else { StepRules::EarlyBuildah });
+    let engine = engine(tool, version);
+    if !pipeline.is_ci() {
+        records.extend(facts::own_record(world, &keys, &engine));
+    }
     let facts = Facts {
         pipeline,
-        engine: engine(tool, version),
+        engine,
         scopes,
         may_write,
         cache_repo,
-        reads_several: version >= tool.first_with_several(),
+        reads_several,
         keys,
         candidates,
         warnings,
     };
     let plan = plan::plan(&line, settings, &facts);
-    Ok(Ok(Prepared { tool, line, facts, plan, labels: labels(world, &files), client }))
+    Ok(Ok(Prepared { tool, line, facts, plan, labels: labels(world, &files), known, records, client }))
 }
 
 fn engine(tool: Tool, version: Version) -> Engine {
@@ -109,6 +144,15 @@ fn engine(tool: Tool, version: Version) -> Engine {
         platform: facts::this_machine(),
         remote: None,
     }
+}
+
+/// The cache refs that docker's builds of these scopes would have: records lie beside them.
+fn named(repo: Option<&CacheRepo>, keys: &Keys, scopes: &[Scope]) -> Vec<Named> {
+    let named = |scope: &Scope| {
+        let reference = repo?.repository.with_tag(&keys.cache_tag(scope)).ok()?;
+        Some(Named { reference, scope: scope.to_string() })
+    };
+    scopes.iter().filter_map(named).collect()
 }
 
 /// Asks for the repository of every scope at once.

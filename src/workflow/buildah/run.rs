@@ -8,10 +8,10 @@ use crate::engine::buildah;
 use crate::engine::progress::{Format, Steps};
 use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, Outcome, StepStatus, Written};
-use crate::model::settings::Settings;
+use crate::model::settings::{Settings, Strategy};
 use crate::plan::buildah::Cache;
 use crate::report::section::Sections;
-use crate::workflow::buildah::Prepared;
+use crate::workflow::buildah::{Prepared, account};
 use crate::workflow::buildah::lend::Loan;
 use crate::workflow::display::Display;
 use crate::workflow::engine_run;
@@ -35,6 +35,10 @@ pub async fn build(
     warnings.iter().for_each(|warning| world.printer.warning(warning));
     let mut outcome = planned(&prepared, &loan.flags);
     outcome.preparation = begun.elapsed();
+    let is_quiet = prepared.line.switch("quiet") == Some(true);
+    if !is_quiet {
+        tell::prediction(world, None, &account::prediction(&prepared));
+    }
     match run(world, &prepared, &mut loan, &mut warnings).await {
         Err(process::Error::Interrupted { signal }) => {
             outcome.status = BuildStatus::Interrupted;
@@ -44,6 +48,11 @@ pub async fn build(
         Ok(done) => {
             outcome.exit_code = done.code;
             outcome.stages = done.steps.stages(&prepared.labels);
+            outcome.duration = begun.elapsed();
+            let without_cache = loan.flags.from.is_empty() && !prepared.plan.cache.from.is_empty();
+            if prepared.plan.strategy != Strategy::Off {
+                outcome.explanation = Some(account::conclusion(&prepared, &outcome, without_cache));
+            }
             if done.code == 0 {
                 outcome.status = BuildStatus::Succeeded;
             }
@@ -53,13 +62,23 @@ pub async fn build(
             if let Some(to) = loan.flags.to.as_ref().filter(|_| pushed) {
                 let reference = to.to_string();
                 outcome.written.push(Written { what: "cache".to_owned(), reference, digest: None });
+                let recorded = match outcome.status {
+                    BuildStatus::Succeeded => account::record(&prepared, &outcome).await,
+                    BuildStatus::Failed | BuildStatus::Interrupted => None,
+                };
+                match recorded {
+                    Some(Ok(written)) => outcome.written.push(written),
+                    Some(Err(note)) => outcome.explanation.iter_mut().for_each(|it| it.notes.push(note.clone())),
+                    None => {}
+                }
             }
         }
     }
     outcome.traffic.asked = prepared.client.traffic().bytes_in;
     outcome.warnings = warnings;
     outcome.duration = begun.elapsed();
-    tell::of_build(world, prepared.line.switch("quiet") == Some(true), settings, &outcome)?;
+    account::remember(world, &prepared, &outcome);
+    tell::of_build(world, is_quiet, settings, &outcome)?;
     Ok(outcome)
 }
 
@@ -71,6 +90,7 @@ fn planned(prepared: &Prepared, flags: &Cache) -> Outcome {
     let modes = Modes::untouched("buildah and podman read the folders themselves");
     Outcome {
         scope: facts.scopes.own.as_ref().map(ToString::to_string),
+        inputs: prepared.known.inputs.as_ref().ok().map(|inputs| inputs.digest.to_string()),
         cache_from: read.iter().map(ToString::to_string).collect(),
         cache_to: flags.to.as_ref().map(ToString::to_string),
         candidates: plan.verdicts.clone(),
