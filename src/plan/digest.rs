@@ -24,7 +24,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{Base, Copy, CopySource, Operation, Run, Source, StageNode, Step, Variable};
-use crate::model::inputs::{File, Inputs, Part, PartKind, Selector, StageInputs, StepInputs, StepRules, Unknown};
+use crate::model::inputs::{
+    File, Inputs, Part, PartKind, Selector, StageInputs, StepInputs, StepRules, Unknown,
+};
 use crate::model::platform::Platform;
 use crate::model::reference::Digest;
 use crate::plan::wanted::{Asked, NamedContext, moving, taken};

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::model::inputs::{Inputs, StepRules};
+use crate::model::platform::Platform;
 use crate::model::record::{Explanation, Record};
 use crate::model::reference::Reference;
 use crate::model::request::Request;
@@ -17,8 +19,9 @@ use crate::registry::{self, Client};
 use crate::workflow::cache_refs::{self, CacheRefs, sort};
 use crate::workflow::error::Error as BuildError;
 use crate::workflow::last_build::LastBuilds;
+use crate::workflow::source::Source;
 use crate::workflow::world::World;
-use crate::workflow::{facts, records, source};
+use crate::workflow::{facts, graph, records, sequential, source};
 
 /// Questions under way at once.
 const AT_ONCE: usize = 8;
@@ -105,7 +108,6 @@ pub async fn against(
 ) -> Result<Explanation, Error> {
     let source = source::read(request, std::io::stdin().lock()).map_err(BuildError::from)?;
     let inputs = facts::inputs_without_engine(world, request, settings, &source).await?;
-    let inputs = facts::veil(request, &world.environment).inputs(&Arc::new(inputs));
     let client = facts::registry(world, settings)?;
     let refs = match facts::images(request)?.as_slice() {
         [] => CacheRefs::find(world, settings, client).await?,
@@ -116,10 +118,13 @@ pub async fn against(
     let (project, repo) = (pipeline.project_folder.as_deref(), Some(&refs.repo));
     let keys = facts::keys(request, &source, project, &world.folder, &platforms, None, repo);
     let recorded = of_image(&refs, &keys, word).await?;
+    let rules = recorded.record.inputs.as_ref().map_or(StepRules::BuildKit, |inputs| inputs.rules);
+    let (inputs, uncounted) = counted(world, request, &source, &platforms, inputs, rules)?;
+    let inputs = facts::veil(request, &world.environment).inputs(&Arc::new(inputs));
     let sources: Vec<String> = recorded.scope.iter().cloned().collect();
     let situation = Situation {
         inputs: Ok(&inputs),
-        uncounted: None,
+        uncounted: uncounted.as_deref(),
         reading: Reading::Chain,
         records: std::slice::from_ref(&recorded),
         folder: None,
@@ -129,6 +134,24 @@ pub async fn against(
         is_empty: true,
     };
     Ok(situation.explain(None))
+}
+
+/// What would be built, with the steps as the builder of the record counts them, and why their number is not known.
+fn counted(
+    world: &World,
+    request: &Request,
+    source: &Source,
+    platforms: &[Platform],
+    inputs: Inputs,
+    rules: StepRules,
+) -> Result<(Inputs, Option<String>), BuildError> {
+    if rules == StepRules::BuildKit {
+        return Ok((inputs, None));
+    }
+    let machine = facts::this_machine();
+    let found = graph::graph(request, source, platforms, &machine, &world.environment)?;
+    let (graph, _) = found.map_err(BuildError::Inputs)?;
+    sequential::inputs(inputs, request, source, &graph, rules).map_err(BuildError::Inputs)
 }
 
 /// The record of a scope's last build of one image.

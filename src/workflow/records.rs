@@ -130,7 +130,8 @@ pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
     match &plan.keep {
         Keep::Nothing => None,
         Keep::Folder { place, .. } => {
-            let before = facts.folder.as_ref().and_then(|folder| folder.record.as_ref()).filter(says_the_same);
+            let before =
+                facts.folder.as_ref().and_then(|folder| folder.record.as_ref()).filter(says_the_same);
             let before = before.map(|recorded| Arc::clone(&recorded.record));
             Some(Place::Folder { file: place.join(FILE), before })
         }

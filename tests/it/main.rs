@@ -37,6 +37,7 @@ mod plan;
 mod plugin;
 mod readme;
 mod recipes;
+mod records;
 mod registry;
 mod report_html;
 mod repro;

@@ -115,7 +115,8 @@ impl Classic {
             self.stages += 1;
         }
         // An `ARG` above the first `FROM` has a number, executes nothing, and is never cached.
-        let is_global = self.stages == 0 && words.first().is_some_and(|word| word.eq_ignore_ascii_case("ARG"));
+        let is_global =
+            self.stages == 0 && words.first().is_some_and(|word| word.eq_ignore_ascii_case("ARG"));
         let vertex = Vertex {
             key: number.to_string(),
             name: match is_global {

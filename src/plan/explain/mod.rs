@@ -91,7 +91,9 @@ fn of_platforms(inputs: &Inputs, misses: impl Iterator<Item = Miss>) -> Vec<Miss
     let platforms = |name: &str| inputs.stages.iter().filter(|stage| stage.name == name).count();
     let mut told: Vec<(Miss, usize)> = Vec::new();
     for miss in misses {
-        let is_same = |other: &Miss| Miss { platform: None, ..other.clone() } == Miss { platform: None, ..miss.clone() };
+        let is_same = |other: &Miss| {
+            Miss { platform: None, ..other.clone() } == Miss { platform: None, ..miss.clone() }
+        };
         match told.iter_mut().find(|(other, _)| is_same(other)) {
             Some((_, count)) => *count += 1,
             None => told.push((miss, 1)),

@@ -63,7 +63,9 @@ impl<'a> Situation<'a> {
             (_, Err(Some(reason))) => noted(reason),
             (_, Err(None)) => Explanation::default(),
         };
-        if let (Some(reason), Some(_)) = (self.uncounted, explanation.predicted.take_if(|_| self.uncounted.is_some())) {
+        if let (Some(reason), Some(_)) =
+            (self.uncounted, explanation.predicted.take_if(|_| self.uncounted.is_some()))
+        {
             explanation.notes.push(reason.to_owned());
         }
         explanation.notes.splice(0..0, notes(circumstances));
@@ -115,7 +117,8 @@ impl<'a> Situation<'a> {
 
     /// The records of what is read; an error with a reason, or without one, where they are not known.
     fn used(self) -> Result<Vec<&'a Recorded>, Option<String>> {
-        let own_store: Vec<&Recorded> = self.records.iter().filter(|it| it.scope.is_none() && self.shares(it)).collect();
+        let own_store: Vec<&Recorded> =
+            self.records.iter().filter(|it| it.scope.is_none() && self.shares(it)).collect();
         match self.reading {
             Reading::Nothing => return Ok(Vec::new()),
             Reading::Elsewhere if own_store.is_empty() => return Err(None),

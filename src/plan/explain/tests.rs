@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs, StepRules, Unknown};
-use crate::model::outcome::StepOutcome;
+use crate::model::outcome::{BuildStatus, StepOutcome, StepStatus};
 use crate::model::record::RecordedEngine;
 
 /// A step as a test writes it: instruction, parts, paths of files with their content.

@@ -21,16 +21,8 @@ use crate::workflow::{facts, graph, sequential};
 const SHARED: [&str; 4] = ["build-arg", "build-context", "label", "target"];
 
 /// Flags that change what steps do, in ways that are not followed here.
-const FOREIGN: [&str; 8] = [
-    "build-arg-file",
-    "cpp-flag",
-    "env",
-    "from",
-    "ignorefile",
-    "unsetenv",
-    "unsetlabel",
-    "volume",
-];
+const FOREIGN: [&str; 8] =
+    ["build-arg-file", "cpp-flag", "env", "from", "ignorefile", "unsetenv", "unsetlabel", "volume"];
 
 /// The program's own name for an ignore file, which it looks for first.
 const OWN_IGNORE_FILE: &str = ".containerignore";
@@ -95,7 +87,8 @@ pub(super) async fn gather(
 
 /// The line as that of `docker build`.
 fn request(build: Build<'_>) -> Request {
-    let shared = SHARED.into_iter().flat_map(|name| build.line.all(name).map(move |text| Flag::text(name, text)));
+    let shared =
+        SHARED.into_iter().flat_map(|name| build.line.all(name).map(move |text| Flag::text(name, text)));
     let file = build.dockerfiles.iter().map(|path| Flag::text("file", path.to_string_lossy()));
     Request { flags: shared.chain(file).collect(), context: build.context.clone() }
 }

@@ -6,6 +6,6 @@ mod lend;
 mod prepare;
 mod run;
 
-pub use prepare::{Prepared, prepare};
 pub use account::prediction;
+pub use prepare::{Prepared, prepare};
 pub use run::build;

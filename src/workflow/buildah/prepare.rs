@@ -115,17 +115,8 @@ pub async fn prepare(
     if !pipeline.is_ci() {
         records.extend(facts::own_record(world, &keys, &engine));
     }
-    let facts = Facts {
-        pipeline,
-        engine,
-        scopes,
-        may_write,
-        cache_repo,
-        reads_several,
-        keys,
-        candidates,
-        warnings,
-    };
+    let facts =
+        Facts { pipeline, engine, scopes, may_write, cache_repo, reads_several, keys, candidates, warnings };
     let plan = plan::plan(&line, settings, &facts);
     Ok(Ok(Prepared { tool, line, facts, plan, labels: labels(world, &files), known, records, client }))
 }

@@ -11,8 +11,8 @@ use crate::model::outcome::{BuildStatus, Outcome, StepStatus, Written};
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::buildah::Cache;
 use crate::report::section::Sections;
-use crate::workflow::buildah::{Prepared, account};
 use crate::workflow::buildah::lend::Loan;
+use crate::workflow::buildah::{Prepared, account};
 use crate::workflow::display::Display;
 use crate::workflow::engine_run;
 use crate::workflow::error::Error;
@@ -68,7 +68,9 @@ pub async fn build(
                 };
                 match recorded {
                     Some(Ok(written)) => outcome.written.push(written),
-                    Some(Err(note)) => outcome.explanation.iter_mut().for_each(|it| it.notes.push(note.clone())),
+                    Some(Err(note)) => {
+                        outcome.explanation.iter_mut().for_each(|it| it.notes.push(note.clone()))
+                    }
                     None => {}
                 }
             }
