@@ -22,7 +22,7 @@ use crate::workflow::error::Error;
 use crate::workflow::facts;
 use crate::workflow::world::World;
 
-/// Version of the JSON forms. A field that is added raises it.
+/// Version of the JSON forms. It rises when a key goes or means something else.
 const VERSION: u32 = 2;
 
 /// How often a terminal is told how far a move is.

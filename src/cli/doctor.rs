@@ -7,7 +7,7 @@ use crate::cli::failure::{ExitCode, Failure};
 use crate::workflow::doctor::{self, About, Check, Verdict};
 use crate::workflow::world::World;
 
-/// Version of the JSON form. A field that is added raises it.
+/// Version of the JSON form. It rises when a key goes or means something else.
 const VERSION: u32 = 1;
 
 /// Width of the verdicts, and of the names, in the text form.

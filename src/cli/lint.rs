@@ -4,7 +4,7 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `version` | of this form; a key that is added raises it |
+//! | `version` | of this form; it rises when a key goes or means something else |
 //! | `dockerfile` | its name |
 //! | `advice` | `line`, `rule`, `text`, `help`, and `costs` in seconds or null; in the order of the lines |
 //! | `measured` | when the build began that tells how long steps take, or null |

@@ -4,7 +4,7 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `version` | of this form; a key that is added raises it |
+//! | `version` | of this form; it rises when a key goes or means something else |
 //! | `facts.pipeline` | where this runs: `provider`, `trigger`, `default_branch`, `trust`, ... |
 //! | `facts.engine` | what builds: versions, `frontend`, `builder`, `driver`, `store`, ...; null where an image answers |
 //! | `facts.platforms` | what is built for |

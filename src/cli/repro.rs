@@ -15,7 +15,7 @@ use crate::workflow::repro::surroundings::{Change, Surroundings, Wanted};
 use crate::workflow::repro::{self, JobBuilds};
 use crate::workflow::world::World;
 
-/// Version of the JSON form. A field that is added raises it.
+/// Version of the JSON form. It rises when a key goes or means something else.
 const VERSION: u32 = 1;
 /// The largest file of variables.
 const LARGEST_FILE: u64 = 1 << 20;
