@@ -198,12 +198,12 @@ while [ "$count" -gt 0 ]; do
     case $word in
         --import-cache) set -- "$@" --cache-from "$1" ;;
         --export-cache) set -- "$@" --cache-to "$1" ;;
-        --output | --metadata-file) set -- "$@" "$word" "$1" ;;
+        --output | --metadata-file | --progress) set -- "$@" "$word" "$1" ;;
         build) continue ;;
     esac
     shift; count=$((count - 1))
 done
-exec docker buildx build --network=host --progress plain "$@" .
+exec docker buildx build --network=host "$@" .
 "#;
 
 #[test]
