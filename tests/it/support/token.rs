@@ -6,7 +6,7 @@
 //! Docker's own clients take it that a token lives for 60 seconds at least, as the specification has it, and fail when
 //! one does not. They get such tokens; the short life is for everybody else.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -81,10 +81,12 @@ struct Signer {
 impl Signer {
     fn answer(&self, mut stream: TcpStream, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut lines = reader.by_ref().lines();
         let request = lines.next().unwrap_or(Ok(String::new()))?;
         let mut authorization = String::new();
         let mut lifetime = self.lifetime;
+        let mut length = 0;
         for line in lines {
             let line = line?;
             if line.is_empty() {
@@ -93,12 +95,15 @@ impl Signer {
             let (name, value) = line.split_once(':').unwrap_or_default();
             match name.to_ascii_lowercase().as_str() {
                 "authorization" => authorization = value.trim().to_owned(),
+                "content-length" => length = value.trim().parse().unwrap_or(0),
                 "user-agent" if ENGINES.iter().any(|engine| value.trim().starts_with(engine)) => {
                     lifetime = lifetime.max(Duration::from_secs(LEEWAY));
                 }
                 _ => {}
             }
         }
+        // A connection that is closed while its body is still coming is reset, and the answer lost.
+        std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
         let login = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
         let (status, body) = match request.strip_prefix("GET ") {
             // Clients that try OAuth by POST first go back to GET on this answer.
