@@ -45,16 +45,18 @@ pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> 
             return Err(broken("more entries than are looked at"));
         }
         let path = cleaned(&entry.path_bytes()).ok_or_else(|| broken("an entry outside of the root"))?;
-        if path == "/" || !counts(&path, places) {
-            continue;
-        }
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-        if name == OPAQUE {
-            part.opaque.push(if folder.is_empty() { "/" } else { folder }.to_owned());
+        let (removes, place) = match name.strip_prefix(WHITEOUT) {
+            Some(_) if name == OPAQUE => (true, if folder.is_empty() { "/" } else { folder }.to_owned()),
+            Some(name) => (true, format!("{folder}/{name}")),
+            None => (false, path.clone()),
+        };
+        if path == "/" || !counts(&place, places) {
             continue;
         }
-        if let Some(name) = name.strip_prefix(WHITEOUT) {
-            part.removed.push(format!("{folder}/{name}"));
+        if removes {
+            let list = if name == OPAQUE { &mut part.opaque } else { &mut part.removed };
+            list.push(place);
             continue;
         }
         let (mut uid, mut gid, mut xattrs) = (entry.header().uid()?, entry.header().gid()?, false);

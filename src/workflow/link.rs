@@ -31,8 +31,9 @@ const MOST_FETCHED: u64 = 1 << 30;
 /// The most entries that are kept of what lies below: a `COPY . /` would keep the whole tree.
 const MOST_ENTRIES: usize = 5_000;
 
-/// The longest time to learn in, as a part of the build's own.
-const SHARE: u32 = 10;
+/// The longest time to learn in: this, or a part of the build's own where that is more.
+const PATIENCE: Duration = Duration::from_secs(3);
+const SHARE: u32 = 33;
 
 /// A Dockerfile with links in it, which is there as long as this value, and the flags that named the user's.
 pub(super) struct Rewritten {
@@ -223,9 +224,11 @@ pub(super) async fn remember(request: &Request, prepared: &Prepared, outcome: &m
     outcome.parent_states.extend(linking.state.as_deref().cloned());
     let image = pushed(request, outcome.digest.as_deref());
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {
-        let learnt =
-            tokio::time::timeout(built / SHARE, learn(&prepared.client, &image, wanted, linking.copies))
-                .await;
+        let learnt = tokio::time::timeout(
+            PATIENCE.max(built / SHARE),
+            learn(&prepared.client, &image, wanted, linking.copies),
+        )
+        .await;
         let reason = match learnt {
             Ok(Ok(state)) => return outcome.parent_states.push(state),
             Ok(Err(reason)) => reason,

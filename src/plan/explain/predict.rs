@@ -7,7 +7,7 @@ use crate::model::inputs::Inputs;
 use crate::model::outcome::{CandidateOutcome, StageOutcome};
 use crate::model::record::Explanation;
 use crate::model::reference::Digest;
-use crate::plan::explain::{Circumstances, Recorded, Suspect, explain, known, notes, surprises};
+use crate::plan::explain::{Circumstances, Recorded, Suspect, answered, explain, notes, surprises};
 use crate::plan::facts::CacheFolder;
 
 /// Where a build's cache comes from.
@@ -91,8 +91,8 @@ impl<'a> Situation<'a> {
     /// knows.
     pub fn cache(self) -> Option<(Vec<&'a Recorded>, BTreeSet<&'a Digest>)> {
         let used = self.used().ok().filter(|_| self.reading == Reading::Chain)?;
-        let known = known(&used).into_iter().collect();
-        Some((used, known))
+        let cached = answered(self.inputs.ok()?, &used).into_iter().collect();
+        Some((used, cached))
     }
 
     /// The records of a folder and of the engine's own store.

@@ -12,7 +12,7 @@ use crate::model::request::{Context, Flag, Request};
 use crate::model::settings::Settings;
 use crate::plan::explain::Veil;
 use crate::registry::Client;
-use crate::workflow::inputs::{self, Given};
+use crate::workflow::inputs::{self, Given, NO_TARGETS};
 use crate::workflow::source::{self, Source};
 use crate::workflow::world::World;
 use crate::workflow::{facts, graph, sequential};
@@ -127,6 +127,7 @@ async fn inputs_of(
         pipeline: build.pipeline,
         platforms: build.platforms,
         build_platform: &machine,
+        targets: &NO_TARGETS,
     };
     let inputs = inputs::gather(world, client, given).await?;
     Ok((inputs, source, graph))
