@@ -204,8 +204,6 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::model::inputs::{File, FileKind, Inputs, StageInputs, StepInputs, StepRules};
-    use crate::model::outcome::BuildStatus;
-    use crate::model::record::RecordedEngine;
 
     fn record(files: usize, steps: &[&[(usize, usize)]]) -> Record {
         let file = |number: usize| File {
@@ -227,29 +225,7 @@ mod tests {
         };
         let steps = steps.iter().enumerate().map(step).collect();
         Record {
-            version: VERSION,
-            created: "2026-11-23T12:00:00Z".parse().unwrap(),
-            layerlift: "0.1.0".to_owned(),
-            engine: RecordedEngine {
-                version: "28.5.2".to_owned(),
-                buildkit: None,
-                builder: "default".to_owned(),
-            },
-            strategy: "registry".to_owned(),
             scope: Some("branch-main".to_owned()),
-            commit: None,
-            pipeline_url: None,
-            status: BuildStatus::Succeeded,
-            candidates: Vec::new(),
-            cache_from: Vec::new(),
-            cache_to: None,
-            tags: Vec::new(),
-            digest: None,
-            traffic: crate::model::outcome::Traffic::default(),
-            duration: 1.5,
-            preparation: 0.5,
-            cache_export: 0.0,
-            stages: Vec::new(),
             inputs: Some(Inputs {
                 digest: Digest::of(b"inputs"),
                 unknown: Vec::new(),
@@ -258,9 +234,7 @@ mod tests {
                 image: Vec::new(),
                 files: (0..files).map(file).collect(),
             }),
-            explanation: None,
-            linked: Vec::new(),
-            parent_states: Vec::new(),
+            ..Record::sample()
         }
     }
 

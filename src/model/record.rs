@@ -131,3 +131,39 @@ pub struct Cause {
     /// What to do about it, where something can be done: `add it to .dockerignore`.
     pub advice: Option<String>,
 }
+
+#[cfg(test)]
+impl Record {
+    /// A build of which nothing is known but that it succeeded.
+    pub fn sample() -> Self {
+        Record {
+            version: VERSION,
+            created: "2026-11-23T12:00:00Z".parse().expect("a time"),
+            layerlift: "0.1.0".to_owned(),
+            engine: RecordedEngine {
+                version: "28.5.2".to_owned(),
+                buildkit: Some("0.25.0".to_owned()),
+                builder: "default".to_owned(),
+            },
+            strategy: "registry".to_owned(),
+            scope: None,
+            commit: None,
+            pipeline_url: None,
+            status: BuildStatus::Succeeded,
+            candidates: Vec::new(),
+            cache_from: Vec::new(),
+            cache_to: None,
+            tags: Vec::new(),
+            digest: None,
+            traffic: Traffic::default(),
+            duration: 1.0,
+            preparation: 0.1,
+            cache_export: 0.0,
+            stages: Vec::new(),
+            inputs: None,
+            explanation: None,
+            linked: Vec::new(),
+            parent_states: Vec::new(),
+        }
+    }
+}

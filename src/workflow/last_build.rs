@@ -135,36 +135,10 @@ fn name(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::outcome::BuildStatus;
-    use crate::model::record::RecordedEngine;
     use crate::model::reuse::Reused;
 
     fn record(strategy: &str) -> Record {
-        Record {
-            version: crate::model::record::VERSION,
-            created: "2026-11-23T12:00:00Z".parse().unwrap(),
-            layerlift: "0.1.0".to_owned(),
-            engine: RecordedEngine { version: String::new(), buildkit: None, builder: String::new() },
-            strategy: strategy.to_owned(),
-            scope: None,
-            commit: None,
-            pipeline_url: None,
-            status: BuildStatus::Failed,
-            candidates: Vec::new(),
-            cache_from: Vec::new(),
-            cache_to: None,
-            tags: Vec::new(),
-            digest: None,
-            traffic: crate::model::outcome::Traffic::default(),
-            duration: 0.0,
-            preparation: 0.0,
-            cache_export: 0.0,
-            stages: Vec::new(),
-            inputs: None,
-            explanation: None,
-            linked: Vec::new(),
-            parent_states: Vec::new(),
-        }
+        Record { strategy: strategy.to_owned(), ..Record::sample() }
     }
 
     #[test]

@@ -329,6 +329,10 @@ fn of_an_old_engine() {
       output      --push became `docker push` after the build
                   (the `docker build` of this engine cannot push)
 
+    prediction
+      all 2 steps will run
+      no cache ref existed for branch main
+
     commands
       # build
       DOCKER_BUILDKIT=0 docker build --tag registry/project/app:1 .
@@ -423,6 +427,9 @@ fn says_what_it_cannot_see() {
                   (no scope of the chain has a cache folder here)
       write       nothing
                   (not a CI job, and not told to write)
+
+    prediction
+      which steps will run is not known: it is in an xz archive on standard input
 
     commands
       # build

@@ -1,9 +1,10 @@
+mod answered;
+
 use std::time::Duration;
 
 use super::*;
 use crate::model::inputs::{File, FileKind, Part, PartKind, StageInputs, StepRules, Unknown};
 use crate::model::outcome::{BuildStatus, StepOutcome, StepStatus};
-use crate::model::record::RecordedEngine;
 
 /// A step as a test writes it: instruction, parts, paths of files with their content.
 #[derive(Clone)]
@@ -110,33 +111,10 @@ fn went(inputs: &Inputs, status: impl Fn(&str, usize) -> StepStatus) -> Vec<Stag
 
 fn recorded(scope: &str, inputs: Inputs) -> Recorded {
     let record = Record {
-        version: 1,
-        created: "2026-11-23T12:00:00Z".parse().unwrap(),
-        layerlift: "0.1.0".to_owned(),
-        engine: RecordedEngine {
-            version: "28.5.2".to_owned(),
-            buildkit: Some("0.25.0".to_owned()),
-            builder: "default".to_owned(),
-        },
-        strategy: "registry".to_owned(),
         scope: Some(scope.to_owned()),
-        commit: None,
-        pipeline_url: None,
-        status: BuildStatus::Succeeded,
-        candidates: Vec::new(),
-        cache_from: Vec::new(),
-        cache_to: None,
-        tags: Vec::new(),
-        digest: None,
-        traffic: crate::model::outcome::Traffic::default(),
-        duration: 1.0,
-        preparation: 0.1,
-        cache_export: 0.0,
         stages: went(&inputs, |_, _| StepStatus::Run),
         inputs: Some(inputs),
-        explanation: None,
-        linked: Vec::new(),
-        parent_states: Vec::new(),
+        ..Record::sample()
     };
     let reference = format!("localhost:5000/cache:{scope}--record");
     Recorded { reference, scope: Some(scope.to_owned()), record: Arc::new(record) }
@@ -378,34 +356,6 @@ fn options_states_contexts_and_variables() {
       variable `DEBUG` of ENV differs, first used in step 2 of stage `build`
       files of `src` changed
     ");
-}
-
-#[test]
-fn several_records_answer_together() {
-    let own = recorded("mr-1", inputs(&project("1", "mine")));
-    let main = recorded("branch-main", inputs(&project("1", "theirs")));
-    let now = project("1", "theirs");
-    let explanation = explain(&inputs(&now), &[&own, &main], None);
-    assert_eq!(explanation.predicted, Some((0, 6)));
-    assert_eq!(explanation.against.unwrap().scope.as_deref(), Some("branch-main"));
-    let alone = explain(&inputs(&now), &[&own], None);
-    assert_eq!(alone.predicted, Some((3, 6)));
-    let none = explain(&inputs(&now), &[], None);
-    assert_eq!((none.predicted, none.misses.len(), none.against), (Some((6, 6)), 0, None));
-}
-
-#[test]
-fn a_failed_build_has_left_what_it_finished() {
-    let before = inputs(&project("1", "a"));
-    let mut failed = recorded("branch-main", before.clone());
-    let record = Arc::make_mut(&mut failed.record);
-    record.status = BuildStatus::Failed;
-    record.stages = went(&before, |stage, number| match (stage, number) {
-        ("build", 5) => StepStatus::Failed,
-        ("build", _) => StepStatus::Run,
-        _ => StepStatus::Skipped,
-    });
-    assert_eq!(explain(&before, &[&failed], None).predicted, Some((3, 6)));
 }
 
 #[test]

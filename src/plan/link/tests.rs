@@ -3,11 +3,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::dockerfile::{Dockerfile, Inputs as GraphInputs, graph};
-use crate::model::inputs::{FileKind, Part, StageInputs};
-use crate::model::outcome::BuildStatus;
+use crate::model::inputs::{FileKind, Part, StageInputs, StepRules};
 use crate::model::parent_state::{Entry, EntryKind};
 use crate::model::platform::Platform;
-use crate::model::record::{Record, RecordedEngine};
+use crate::model::record::Record;
 
 /// What lies below: `/a` a file, `/a/` a folder, `/a -> b` a symbolic link; a folder's mode, owner or `xattrs` after it.
 fn state(step: &Digest, known: &[&str], entries: &[&str]) -> ParentState {
@@ -200,11 +199,12 @@ fn inputs(graph: &Graph, word: &str) -> Inputs {
                 files: vec![(0, files().len())],
             }
         });
-        StageInputs { name: node.label.clone(), steps: steps.collect() }
+        StageInputs { name: node.label.clone(), platform: None, steps: steps.collect() }
     });
     Inputs {
         digest: Digest::of(word.as_bytes()),
         unknown: Vec::new(),
+        rules: StepRules::default(),
         stages: stages.collect(),
         image: Vec::new(),
         files: files(),
@@ -212,31 +212,7 @@ fn inputs(graph: &Graph, word: &str) -> Inputs {
 }
 
 fn recorded(inputs: Inputs, linked: Vec<Link>, parent_states: Vec<ParentState>) -> Recorded {
-    let record = Record {
-        version: 1,
-        created: "2026-11-23T12:00:00Z".parse().expect("time"),
-        layerlift: "0.1.0".to_owned(),
-        engine: RecordedEngine { version: String::new(), buildkit: None, builder: String::new() },
-        strategy: "registry".to_owned(),
-        scope: None,
-        commit: None,
-        pipeline_url: None,
-        status: BuildStatus::Succeeded,
-        candidates: Vec::new(),
-        cache_from: Vec::new(),
-        cache_to: None,
-        tags: Vec::new(),
-        digest: None,
-        traffic: crate::model::outcome::Traffic::default(),
-        duration: 1.0,
-        preparation: 0.1,
-        cache_export: 0.0,
-        stages: Vec::new(),
-        inputs: Some(inputs),
-        explanation: None,
-        linked,
-        parent_states,
-    };
+    let record = Record { inputs: Some(inputs), linked, parent_states, ..Record::sample() };
     Recorded { reference: "r.io/cache:main--record".to_owned(), scope: None, record: Arc::new(record) }
 }
 
