@@ -77,6 +77,8 @@ fn of_a_new_engine() {
                   (no cache ref of the chain can be used)
       output      --push became --output type=image,push=true,store=false,unpack=false
                   (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
+      link        nothing
+                  (what lies below the last steps is not known yet)
 
     prediction
       all 12 steps will run
@@ -227,6 +229,8 @@ fn of_a_new_engine() {
                   (--no-cache was given)
       output      --push became --output type=image,push=true,store=false,unpack=false
                   (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
+      link        nothing
+                  (what lies below the last steps is not known yet)
 
     prediction
       all 12 steps will run
