@@ -12,7 +12,7 @@ use crate::base::yaml;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::model::platform::Platform;
 use crate::model::reference::Repository;
-use crate::model::settings::{BuilderNode, BuilderSettings, Origin, Settings, Strategy};
+use crate::model::settings::{BuilderNode, BuilderSettings, CacheCompression, Origin, Settings, Strategy};
 
 /// The file that is read when no other is named.
 pub const FILE_NAME: &str = ".layerlift.yml";
@@ -57,6 +57,9 @@ pub struct SettingsArgs {
     /// Build the last COPYs as `COPY --link` where that is provably the same: auto, off
     #[arg(long, value_name = "WHEN")]
     auto_link: Option<String>,
+    /// Pack the layers that only the cache has: auto (as the image's), gzip, zstd
+    #[arg(long, value_name = "KIND")]
+    cache_compression: Option<String>,
     /// Build anew, from nothing, what was made longer ago: 30m, 12h, 7d, 2w [default: any age will do]
     #[arg(long, value_name = "AGE")]
     max_age: Option<String>,
@@ -104,6 +107,7 @@ struct SettingsFile {
     normalize_modes: Option<String>,
     reuse: Option<String>,
     auto_link: Option<String>,
+    cache_compression: Option<String>,
     max_age: Option<String>,
     report: Option<PathBuf>,
     html: Option<PathBuf>,
@@ -175,6 +179,14 @@ impl SettingsArgs {
             Some(text) => resolver.checked(env::LAYERLIFT_AUTO_LINK, parse_unless_off(&text))?,
             None => None,
         };
+        let cache_compression = match resolver.text(
+            env::LAYERLIFT_CACHE_COMPRESSION,
+            &self.cache_compression,
+            &file.cache_compression,
+        ) {
+            Some(text) => resolver.checked(env::LAYERLIFT_CACHE_COMPRESSION, parse_compression(&text))?,
+            None => defaults.cache_compression,
+        };
         let max_age = match resolver.text(env::LAYERLIFT_MAX_AGE, &self.max_age, &file.max_age) {
             Some(text) => Some(resolver.checked(env::LAYERLIFT_MAX_AGE, parse_age(&text))?),
             None => None,
@@ -192,6 +204,7 @@ impl SettingsArgs {
             normalize_modes,
             reuse,
             auto_link,
+            cache_compression,
             max_age,
             scope: resolver.text(env::LAYERLIFT_SCOPE, &self.scope, &file.scope),
             fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
@@ -370,6 +383,15 @@ fn parse_unless_off(text: &str) -> Result<Option<bool>, String> {
         "auto" => Ok(None),
         "off" => Ok(Some(false)),
         text => Err(format!("unknown value `{text}`: expected one of auto, off")),
+    }
+}
+
+fn parse_compression(text: &str) -> Result<CacheCompression, String> {
+    match text {
+        "auto" => Ok(CacheCompression::Auto),
+        "gzip" => Ok(CacheCompression::Gzip),
+        "zstd" => Ok(CacheCompression::Zstd),
+        text => Err(format!("unknown value `{text}`: expected one of auto, gzip, zstd")),
     }
 }
 

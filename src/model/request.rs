@@ -169,6 +169,10 @@ pub struct OutputSpec {
     pub names: Vec<String>,
     /// It is written to standard output.
     pub to_stdout: bool,
+    /// How its layers are packed, where that is said: `gzip`, `zstd`, `estargz`, `uncompressed`.
+    pub compression: Option<String>,
+    /// Layers that are packed otherwise are packed anew.
+    pub forced: bool,
 }
 
 impl OutputSpec {
@@ -188,6 +192,8 @@ impl OutputSpec {
                 "push" => output.push = value == "true" || value == "1",
                 "name" => output.names = value.split(',').map(str::to_owned).collect(),
                 "dest" => output.to_stdout = value == "-",
+                "compression" => output.compression = Some(value.to_owned()),
+                "force-compression" => output.forced = value == "true" || value == "1",
                 _ => {}
             }
         }

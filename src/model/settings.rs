@@ -26,6 +26,17 @@ pub enum Strategy {
     Off,
 }
 
+/// How the layers are packed that only the cache has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheCompression {
+    /// As the image's layers, where that was asked for; else gzip.
+    Auto,
+    /// With gzip.
+    Gzip,
+    /// With zstd: whoever reads an image that may be made with them can read that.
+    Zstd,
+}
+
 impl fmt::Display for Strategy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -115,6 +126,8 @@ pub struct Settings {
     pub reuse: Option<bool>,
     /// `Some(false)`: no `COPY` is made a layer of its own. `None`: where the tree is provably the same.
     pub auto_link: Option<bool>,
+    /// How the layers are packed that only the cache has.
+    pub cache_compression: CacheCompression,
     /// The oldest image that may answer a build; `None`: any.
     pub max_age: Option<Duration>,
     /// File for the JSON report.
@@ -156,6 +169,7 @@ impl Default for Settings {
             normalize_modes: None,
             reuse: None,
             auto_link: None,
+            cache_compression: CacheCompression::Auto,
             max_age: None,
             report: None,
             html: None,

@@ -2,9 +2,11 @@
 
 pub mod buildah;
 pub mod builder;
+pub mod cache_flags;
 pub mod cache_repo;
 pub mod chain;
 pub mod command;
+pub mod compression;
 pub mod digest;
 pub mod explain;
 pub mod facts;

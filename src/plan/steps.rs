@@ -1,14 +1,16 @@
 //! The plan: what will be done, as a value. `layerlift plan` prints it, `layerlift build` runs it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::model::engine::{Driver, Engine, Frontend, ManifestForm};
+use crate::model::engine::Frontend;
 use crate::model::record::Explanation;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::model::settings::{Settings, Strategy};
+use crate::plan::cache_flags;
 use crate::plan::chain::{self, Reader, Resolution};
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
+use crate::plan::compression::{self, Compression};
 use crate::plan::explain::{Reading, Situation};
 use crate::plan::link::{self, Linking};
 use crate::plan::reuse::{self, Place};
@@ -168,7 +170,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
 
     let mut cache = CacheFlags::default();
     if let Some(reference) = &chain.read {
-        cache.from.push(from_registry(&facts.engine, settings, reference));
+        cache.from.push(cache_flags::from_registry(&facts.engine, settings, reference));
     }
     cache.from.extend(pull.iter().map(ToString::to_string));
     let keep = keeping(request, settings, facts, strategy, own, &mut cache, &mut decisions);
@@ -318,7 +320,8 @@ fn keeping(
 ) -> Keep {
     match (strategy, own) {
         (Strategy::Registry, Some(own)) => {
-            cache.to.push(to_registry(&facts.engine, settings, &own));
+            let layers = compression(request, settings, facts, decisions);
+            cache.to.push(cache_flags::to_registry(&facts.engine, settings, &own, layers));
             Keep::Export(own)
         }
         (Strategy::Inline, Some(merged)) => {
@@ -338,6 +341,20 @@ fn keeping(
         (Strategy::Local, _) => folder(request, settings, facts, cache, decisions),
         _ => Keep::Nothing,
     }
+}
+
+/// How the layers that only the cache has are packed.
+fn compression(
+    request: &Request,
+    settings: &Settings,
+    facts: &Facts,
+    decisions: &mut Vec<Decision>,
+) -> Compression {
+    let (compression, reason) = compression::choose(request, settings.cache_compression, &facts.engine);
+    if let Some(choice) = compression.named() {
+        decisions.push(Decision { topic: "compression", choice, reason: reason.to_owned() });
+    }
+    compression
 }
 
 /// What a stage's image is called where the classic builder made it. BuildKit must not take it for one with inline cache,
@@ -394,7 +411,7 @@ fn folder(
     match &facts.folder {
         _ if !reads => {}
         Some(CacheFolder { path, .. }) => {
-            cache.from.push(format!("type=local,{}", field("src", path)));
+            cache.from.push(cache_flags::from_folder(path));
             decide("read", path.display().to_string(), "the nearest cache folder that is there");
         }
         None => decide("read", "nothing".to_owned(), "no scope of the chain has a cache folder here"),
@@ -412,43 +429,13 @@ fn folder(
         Some(scope) => {
             let place = settings.cache_dir.join(facts.keys.cache_tag(scope));
             let fresh = settings.cache_dir.join(format!("{}.new", facts.keys.cache_tag(scope)));
-            cache.to.push(format!("type=local,{},mode=max,ignore-error=true", field("dest", &fresh)));
             decide("write", place.display().to_string(), "a folder of this machine or of the CI's own cache");
+            let layers = compression(request, settings, facts, decisions);
+            cache.to.push(cache_flags::to_folder(&fresh, layers));
             return Keep::Folder { fresh, place };
         }
     }
     Keep::Nothing
-}
-
-/// One field of a CSV record, as buildx reads it.
-fn field(name: &str, path: &Path) -> String {
-    let field = format!("{name}={}", path.display());
-    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
-}
-
-fn from_registry(engine: &Engine, settings: &Settings, reference: &Reference) -> String {
-    match engine.frontend {
-        Frontend::Buildx | Frontend::Buildctl => {
-            format!("type=registry,ref={reference}{}", insecure(engine, settings, reference))
-        }
-        Frontend::BuildKit | Frontend::Classic | Frontend::Buildah => reference.to_string(),
-    }
-}
-
-fn to_registry(engine: &Engine, settings: &Settings, reference: &Reference) -> String {
-    // BuildKit before 0.12 knows neither `ignore-error` nor the image form.
-    let form = match engine.manifest_form() {
-        ManifestForm::Image => ",ignore-error=true,image-manifest=true,oci-mediatypes=true",
-        ManifestForm::Index => ",oci-mediatypes=true",
-    };
-    format!("type=registry,ref={reference},mode=max{form}{}", insecure(engine, settings, reference))
-}
-
-/// The engine's own BuildKit knows its insecure registries from the engine's configuration; other builders are told.
-fn insecure(engine: &Engine, settings: &Settings, reference: &Reference) -> &'static str {
-    let registry = reference.repository().registry();
-    let listed = settings.insecure_registries.iter().any(|name| name == registry);
-    if listed && engine.driver != Driver::Docker { ",registry.insecure=true" } else { "" }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod builder_auto;
 mod circleci_template;
 mod commands;
 mod compose;
+mod compression;
 mod differential;
 mod dockerfile_oracle;
 mod dockerfile_recorded;

@@ -75,6 +75,8 @@ fn of_a_new_engine() {
                   (the project's own code)
       read        nothing
                   (no cache ref of the chain can be used)
+      compression gzip, level 1
+                  (layers that only the cache has need no better)
       output      --push became --output type=image,push=true,store=false,unpack=false
                   (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
       link        nothing
@@ -86,7 +88,7 @@ fn of_a_new_engine() {
 
     commands
       # build
-      docker buildx build --tag registry/project/app:1 --output 'type=image,push=true,store=false,unpack=false' --cache-to 'type=registry,ref=registry/project/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true' --progress rawjson .
+      docker buildx build --tag registry/project/app:1 --output 'type=image,push=true,store=false,unpack=false' --cache-to 'type=registry,ref=registry/project/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1' --progress rawjson .
       # tell what made the cache
       (registry) annotate registry/project/cache:branch-main
 
@@ -122,6 +124,8 @@ fn of_a_new_engine() {
                   (the project's own code)
       read        registry/project/cache:branch-main
                   (the only usable cache ref)
+      compression gzip, level 1
+                  (layers that only the cache has need no better)
 
     prediction
       11 of 12 steps will run, compared with branch-main at 1ecfd275
@@ -137,7 +141,7 @@ fn of_a_new_engine() {
 
     commands
       # build
-      docker buildx build --push --tag registry/project/app:1 --cache-from 'type=registry,ref=registry/project/cache:branch-main' --cache-to 'type=registry,ref=registry/project/cache:mr-12,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true' --progress rawjson .
+      docker buildx build --push --tag registry/project/app:1 --cache-from 'type=registry,ref=registry/project/cache:branch-main' --cache-to 'type=registry,ref=registry/project/cache:mr-12,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1' --progress rawjson .
       # tell what made the cache
       (registry) annotate registry/project/cache:mr-12
 

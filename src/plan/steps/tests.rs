@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dockerfile::{self, Dockerfile, Inputs};
-use crate::model::engine::{Store, Version};
+use crate::model::engine::{Driver, Engine, Store, Version};
 use crate::model::modes::Modes;
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::reference::Digest;
@@ -188,7 +188,7 @@ fn every_engine_gets_what_it_can_do() {
     read: r.io/app/cache:branch-main (the registry cannot be reached from here; the engine may reach it, so the nearest ref is passed unprobed)
     output: --push became --output type=image,push=true,store=false,unpack=false (the image is only pushed: nothing is stored or unpacked in the engine (--keep-image stores it))
     warning: cache ref r.io/app/cache:branch-main: no route
-    $ --tag r.io/app:1 --output type=image,push=true,store=false,unpack=false --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --tag r.io/app:1 --output type=image,push=true,store=false,unpack=false --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:branch-main
     ");
     insta::assert_snapshot!(on(graph(Version(28, 5, 2), Frontend::Buildx)), @"
@@ -205,7 +205,7 @@ fn every_engine_gets_what_it_can_do() {
     write: r.io/app/cache:branch-main (the project's own code)
     read: r.io/app/cache:branch-main (the registry cannot be reached from here; the engine may reach it, so the nearest ref is passed unprobed)
     warning: cache ref r.io/app/cache:branch-main: no route
-    $ --tag r.io/app:1 --push --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --tag r.io/app:1 --push --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:branch-main
     ");
     insta::assert_snapshot!(on(with_buildx(graph(Version(26, 1, 5), Frontend::Buildx))), @"
@@ -243,7 +243,7 @@ fn every_engine_gets_what_it_can_do() {
     write: r.io/app/cache:branch-main (the project's own code)
     read: r.io/app/cache:branch-main (the registry cannot be reached from here; the engine may reach it, so the nearest ref is passed unprobed)
     warning: cache ref r.io/app/cache:branch-main: no route
-    $ --tag r.io/app:1 --push --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --tag r.io/app:1 --push --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:branch-main
     ");
 }
@@ -263,7 +263,7 @@ fn every_pipeline_reads_and_writes_what_it_may() {
     write: r.io/app/cache:branch-feature-x-217d2bf5 (the project's own code)
     read: r.io/app/cache:branch-main (the registry cannot be reached from here; the engine may reach it, so the nearest ref is passed unprobed)
     warning: cache ref r.io/app/cache:branch-main: no route
-    $ --tag r.io/app:1 --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-feature-x-217d2bf5,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --tag r.io/app:1 --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:branch-feature-x-217d2bf5,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:branch-feature-x-217d2bf5
     ");
     insta::assert_snapshot!(of(pipeline(change.clone())), @"
@@ -271,7 +271,7 @@ fn every_pipeline_reads_and_writes_what_it_may() {
     write: r.io/app/cache:mr-12 (the project's own code)
     read: r.io/app/cache:branch-main (the registry cannot be reached from here; the engine may reach it, so the nearest ref is passed unprobed)
     warning: cache ref r.io/app/cache:branch-main: no route
-    $ --tag r.io/app:1 --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:mr-12,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --tag r.io/app:1 --cache-from type=registry,ref=r.io/app/cache:branch-main --cache-to type=registry,ref=r.io/app/cache:mr-12,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:mr-12
     ");
     insta::assert_snapshot!(of(Pipeline { trust: fork, ..pipeline(change) }), @"
@@ -315,7 +315,7 @@ fn the_users_own_cache_flags_stand_each_for_its_half() {
     strategy: registry (the builder can export its cache to a registry)
     write: r.io/app/cache:branch-main (the project's own code)
     read: nothing (your own --cache-from stands)
-    $ --cache-from r.io/mine --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --cache-from r.io/mine --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:branch-main
     ");
     insta::assert_snapshot!(with(vec![Flag::text("cache-to", "type=inline")]), @"
@@ -345,7 +345,7 @@ fn what_is_no_ordinary_build_reads_or_writes_less() {
     strategy: registry (the builder can export its cache to a registry)
     write: r.io/app/cache:branch-main (the project's own code)
     read: nothing (--no-cache was given)
-    $ --no-cache --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true
+    $ --no-cache --cache-to type=registry,ref=r.io/app/cache:branch-main,mode=max,ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1
     keep r.io/app/cache:branch-main
     ");
     insta::assert_snapshot!(with(vec![Flag::on("check")]), @"
@@ -377,7 +377,7 @@ fn without_a_cache_repo_a_folder_is_used() {
     strategy: local (no cache repo is known)
     read: nothing (no scope of the chain has a cache folder here)
     write: .layerlift/cache/branch-main (a folder of this machine or of the CI's own cache)
-    $ --tag r.io/app:1 --cache-to type=local,dest=.layerlift/cache/branch-main.new,mode=max,ignore-error=true
+    $ --tag r.io/app:1 --cache-to type=local,dest=.layerlift/cache/branch-main.new,mode=max,ignore-error=true,compression-level=1
     keep .layerlift/cache/branch-main.new for .layerlift/cache/branch-main
     ");
     insta::assert_snapshot!(Case { folder: Some(".layerlift/cache/branch-main"), ..case() }.shown(), @"
@@ -385,7 +385,7 @@ fn without_a_cache_repo_a_folder_is_used() {
     read: .layerlift/cache/branch-main (the nearest cache folder that is there)
     write: .layerlift/cache/branch-main (a folder of this machine or of the CI's own cache)
     warning: the cache folder .layerlift/cache/branch-main is in the build context, where a `COPY .` takes it along and never hits: add it to .dockerignore
-    $ --tag r.io/app:1 --cache-from type=local,src=.layerlift/cache/branch-main --cache-to type=local,dest=.layerlift/cache/branch-main.new,mode=max,ignore-error=true
+    $ --tag r.io/app:1 --cache-from type=local,src=.layerlift/cache/branch-main --cache-to type=local,dest=.layerlift/cache/branch-main.new,mode=max,ignore-error=true,compression-level=1
     keep .layerlift/cache/branch-main.new for .layerlift/cache/branch-main
     ");
     let tag = Pipeline { trigger: Trigger::Tag { name: "v1".to_owned() }, ..nowhere() };
@@ -402,7 +402,7 @@ fn without_a_cache_repo_a_folder_is_used() {
     read: nothing (--no-cache was given)
     write: .layerlift/cache/branch-main (a folder of this machine or of the CI's own cache)
     warning: the cache folder .layerlift/cache/branch-main is in the build context, where a `COPY .` takes it along and never hits: add it to .dockerignore
-    $ --no-cache --cache-to type=local,dest=.layerlift/cache/branch-main.new,mode=max,ignore-error=true
+    $ --no-cache --cache-to type=local,dest=.layerlift/cache/branch-main.new,mode=max,ignore-error=true,compression-level=1
     keep .layerlift/cache/branch-main.new for .layerlift/cache/branch-main
     ");
     let graph = engine(Version(28, 5, 2), Store::GraphDriver, Frontend::Buildx);
@@ -421,7 +421,7 @@ fn without_a_cache_repo_a_folder_is_used() {
     strategy: local (asked for)
     read: nothing (no scope of the chain has a cache folder here)
     write: a,b/branch-main (a folder of this machine or of the CI's own cache)
-    $ --tag r.io/app:1 --cache-to type=local,"dest=a,b/branch-main.new",mode=max,ignore-error=true
+    $ --tag r.io/app:1 --cache-to type=local,"dest=a,b/branch-main.new",mode=max,ignore-error=true,compression-level=1
     keep a,b/branch-main.new for a,b/branch-main
     "#);
     insta::assert_snapshot!(Case { engine: graph, settings, ..case() }.shown(), @"
@@ -458,7 +458,10 @@ fn an_unknown_dockerfile_is_cached_as_a_whole() {
 fn the_plan_tells_of_the_surroundings_first() {
     let plan = Case::default().plan().expect("plan");
     let topics: Vec<_> = plan.decisions.iter().map(|decision| decision.topic).collect();
-    assert_eq!(topics, ["scope", "cache repo", "modes", "stages", "reuse", "strategy", "write", "read"]);
+    assert_eq!(
+        topics,
+        ["scope", "cache repo", "modes", "stages", "reuse", "strategy", "write", "read", "compression"]
+    );
     assert_eq!(plan.decisions[3].choice, "stage-0, build, final");
     assert!(plan.decisions.iter().all(|decision| !decision.reason.is_empty()));
 }
