@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
@@ -11,8 +10,9 @@ use crate::base::env::{self, Environment, Variable};
 use crate::base::yaml;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::model::platform::Platform;
-use crate::model::reference::Repository;
-use crate::model::settings::{BuilderNode, BuilderSettings, CacheCompression, Origin, Settings, Strategy};
+use crate::model::settings::{BuilderNode, BuilderSettings, Origin, Settings};
+
+mod parse;
 
 /// The file that is read when no other is named.
 pub const FILE_NAME: &str = ".layerlift.yml";
@@ -154,58 +154,41 @@ impl SettingsArgs {
         let file = read_file(&path, named.is_some())?;
         let mut resolver = Resolver { environment, path, origins: BTreeMap::new() };
         let defaults = Settings::default();
-        let strategy = match resolver.text(env::LAYERLIFT_STRATEGY, &self.strategy, &file.strategy) {
-            Some(text) => resolver.checked(env::LAYERLIFT_STRATEGY, parse_strategy(&text))?,
-            None => None,
-        };
-        let cache_repo = match resolver.text(env::LAYERLIFT_CACHE_REPO, &self.cache_repo, &file.cache_repo) {
-            Some(text) => {
-                let parsed = text.parse::<Repository>().map_err(|error| error.to_string());
-                Some(resolver.checked(env::LAYERLIFT_CACHE_REPO, parsed)?)
-            }
-            None => None,
-        };
-        let normalize_modes =
-            match resolver.text(env::LAYERLIFT_NORMALIZE_MODES, &self.normalize_modes, &file.normalize_modes)
-            {
-                Some(text) => resolver.checked(env::LAYERLIFT_NORMALIZE_MODES, parse_when(&text))?,
-                None => None,
-            };
-        let reuse = match resolver.text(env::LAYERLIFT_REUSE, &self.reuse, &file.reuse) {
-            Some(text) => resolver.checked(env::LAYERLIFT_REUSE, parse_when(&text))?,
-            None => None,
-        };
-        let auto_link = match resolver.text(env::LAYERLIFT_AUTO_LINK, &self.auto_link, &file.auto_link) {
-            Some(text) => resolver.checked(env::LAYERLIFT_AUTO_LINK, parse_unless_off(&text))?,
-            None => None,
-        };
-        let cache_compression = match resolver.text(
-            env::LAYERLIFT_CACHE_COMPRESSION,
-            &self.cache_compression,
-            &file.cache_compression,
-        ) {
-            Some(text) => resolver.checked(env::LAYERLIFT_CACHE_COMPRESSION, parse_compression(&text))?,
-            None => defaults.cache_compression,
-        };
-        let max_age = match resolver.text(env::LAYERLIFT_MAX_AGE, &self.max_age, &file.max_age) {
-            Some(text) => Some(resolver.checked(env::LAYERLIFT_MAX_AGE, parse_age(&text))?),
-            None => None,
-        };
-        let from_file = file.registry_timeout.map(|seconds| seconds.to_string());
-        let registry_timeout =
-            match resolver.text(env::LAYERLIFT_REGISTRY_TIMEOUT, &self.registry_timeout, &from_file) {
-                Some(text) => resolver.checked(env::LAYERLIFT_REGISTRY_TIMEOUT, parse_seconds(&text))?,
-                None => defaults.registry_timeout,
-            };
+        let timeout = file.registry_timeout.map(|seconds| seconds.to_string());
         Ok(Settings {
-            cache_repo,
-            strategy,
-            registry_timeout,
-            normalize_modes,
-            reuse,
-            auto_link,
-            cache_compression,
-            max_age,
+            cache_repo: resolver.parsed(
+                env::LAYERLIFT_CACHE_REPO,
+                &self.cache_repo,
+                &file.cache_repo,
+                parse::repository,
+            )?,
+            strategy: resolver
+                .parsed(env::LAYERLIFT_STRATEGY, &self.strategy, &file.strategy, parse::strategy)?
+                .flatten(),
+            normalize_modes: resolver
+                .parsed(
+                    env::LAYERLIFT_NORMALIZE_MODES,
+                    &self.normalize_modes,
+                    &file.normalize_modes,
+                    parse::when,
+                )?
+                .flatten(),
+            reuse: resolver.parsed(env::LAYERLIFT_REUSE, &self.reuse, &file.reuse, parse::when)?.flatten(),
+            auto_link: resolver
+                .parsed(env::LAYERLIFT_AUTO_LINK, &self.auto_link, &file.auto_link, parse::unless_off)?
+                .flatten(),
+            cache_compression: resolver
+                .parsed(
+                    env::LAYERLIFT_CACHE_COMPRESSION,
+                    &self.cache_compression,
+                    &file.cache_compression,
+                    parse::compression,
+                )?
+                .unwrap_or(defaults.cache_compression),
+            max_age: resolver.parsed(env::LAYERLIFT_MAX_AGE, &self.max_age, &file.max_age, parse::age)?,
+            registry_timeout: resolver
+                .parsed(env::LAYERLIFT_REGISTRY_TIMEOUT, &self.registry_timeout, &timeout, parse::seconds)?
+                .unwrap_or(defaults.registry_timeout),
             scope: resolver.text(env::LAYERLIFT_SCOPE, &self.scope, &file.scope),
             fallback: resolver.list(env::LAYERLIFT_FALLBACK, &self.fallback, file.fallback),
             read_only: resolver.switch(env::LAYERLIFT_READ_ONLY, self.read_only, file.read_only)?,
@@ -293,10 +276,18 @@ impl Resolver<'_> {
         file: Option<bool>,
     ) -> Result<Option<bool>, Failure> {
         let text = |value: Option<bool>| value.map(|value| value.to_string());
-        match self.text(variable, &text(flag), &text(file)) {
-            Some(text) => self.checked(variable, parse_switch(&text)).map(Some),
-            None => Ok(None),
-        }
+        self.parsed(variable, &text(flag), &text(file), parse::switch)
+    }
+
+    fn parsed<T>(
+        &mut self,
+        variable: Variable,
+        flag: &Option<String>,
+        file: &Option<String>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Failure> {
+        let text = self.text(variable, flag, file);
+        text.map(|text| self.checked(variable, parse(&text))).transpose()
     }
 
     /// Turns a value's error into a failure that names the flag, variable or file that it came from.
@@ -345,82 +336,12 @@ fn read_file(path: &Path, named: bool) -> Result<SettingsFile, Failure> {
     })
 }
 
-fn parse_strategy(text: &str) -> Result<Option<Strategy>, String> {
-    Ok(Some(match text {
-        "auto" => return Ok(None),
-        "registry" => Strategy::Registry,
-        "inline" => Strategy::Inline,
-        "classic" => Strategy::Classic,
-        "local" => Strategy::Local,
-        "off" => Strategy::Off,
-        _ => {
-            let known = "auto, registry, inline, classic, local, off";
-            return Err(format!("unknown strategy `{text}`: expected one of {known}"));
-        }
-    }))
-}
-
-fn parse_switch(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(format!("`{text}` is neither true nor false")),
-    }
-}
-
-/// `auto` is `None`.
-fn parse_when(text: &str) -> Result<Option<bool>, String> {
-    match text {
-        "auto" => Ok(None),
-        text => parse_switch(text)
-            .map(Some)
-            .map_err(|_| format!("unknown value `{text}`: expected one of auto, on, off")),
-    }
-}
-
-fn parse_unless_off(text: &str) -> Result<Option<bool>, String> {
-    match text {
-        "auto" => Ok(None),
-        "off" => Ok(Some(false)),
-        text => Err(format!("unknown value `{text}`: expected one of auto, off")),
-    }
-}
-
-fn parse_compression(text: &str) -> Result<CacheCompression, String> {
-    match text {
-        "auto" => Ok(CacheCompression::Auto),
-        "gzip" => Ok(CacheCompression::Gzip),
-        "zstd" => Ok(CacheCompression::Zstd),
-        text => Err(format!("unknown value `{text}`: expected one of auto, gzip, zstd")),
-    }
-}
-
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds =
-        text.trim_end_matches('s').parse::<f64>().ok().filter(|seconds| (0.1..=600.0).contains(seconds));
-    seconds
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| format!("`{text}` is not a number of seconds from 0.1 to 600"))
-}
-
-/// A whole number of minutes, hours, days or weeks.
-fn parse_age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no age: expected a number with m, h, d or w, as in 7d");
-    let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return Err(wrong()),
-    };
-    let count = count.parse::<u32>().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(u64::from(count) * seconds))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::settings::Strategy;
 
     fn resolve(
         arguments: &SettingsArgs,
@@ -464,7 +385,7 @@ mod tests {
 
     #[test]
     fn ages_have_a_unit() {
-        let hours = |text: &str| parse_age(text).map(|age| age.as_secs() / 3600).ok();
+        let hours = |text: &str| parse::age(text).map(|age| age.as_secs() / 3600).ok();
         assert_eq!(
             ["90m", "12h", "7d", "2w", "0d"].map(hours),
             [Some(1), Some(12), Some(168), Some(336), Some(0)]
