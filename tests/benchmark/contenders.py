@@ -132,7 +132,8 @@ def network_file(workload: Workload) -> str:
 
 def same_exports(job: Job) -> list[Command]:
     """buildx with the output and the cache export that layerlift chooses, written by hand."""
-    return buildx(job, [], in_cache_repository, ",ignore-error=true,image-manifest=true,oci-mediatypes=true", SAME_OUTPUT)
+    fields = ",ignore-error=true,image-manifest=true,oci-mediatypes=true,compression-level=1"
+    return buildx(job, [], in_cache_repository, fields, SAME_OUTPUT)
 
 
 def in_container(builder_image: str) -> Callable[[Job], list[Command]]:
