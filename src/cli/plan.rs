@@ -143,7 +143,10 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
 }
 
 fn keep_purpose(stage: &StageImage) -> String {
-    format!("keep stage {}, if one of its steps ran", stage.label)
+    match stage.holds.iter().filter(|held| **held != stage.label).map(String::as_str).collect::<Vec<_>>() {
+        below if below.is_empty() => format!("keep stage {}, if one of its steps ran", stage.label),
+        below => format!("keep stage {} and in it {}, if a step ran", stage.label, below.join(", ")),
+    }
 }
 
 fn named_as(stage: &StageImage) -> String {

@@ -18,6 +18,7 @@ pub mod retry;
 pub mod reuse;
 pub mod scope;
 pub mod sequential;
+mod stage_images;
 pub mod steps;
 pub mod strategy;
 pub mod wanted;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::engine::Frontend;
+use crate::dockerfile::StageNode;
 use crate::model::record::Explanation;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
@@ -15,9 +15,11 @@ use crate::plan::explain::{Reading, Situation};
 use crate::plan::link::{self, Linking};
 use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
+use crate::plan::stage_images::stage_images;
 use crate::plan::strategy;
 
 pub use crate::plan::facts::{CacheFolder, Facts, Unnamed};
+pub use crate::plan::stage_images::{StageImage, classic_stage};
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,21 +30,6 @@ pub struct Decision {
     pub choice: String,
     /// Why.
     pub reason: String,
-}
-
-/// A stage whose result becomes a cache image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageImage {
-    /// What BuildKit calls the stage: its name, or `stage-1`.
-    pub label: String,
-    /// The ref that it is kept under.
-    pub reference: Reference,
-    /// The refs under which other scopes of the chain may have it, the nearest first.
-    pub elsewhere: Vec<Reference>,
-    /// The build that makes it. The classic builder has the image already, after the user's build.
-    pub build: Build,
-    /// The stage has no name: its build reads [`Unnamed::named`] in the place of the Dockerfile.
-    pub unnamed: bool,
 }
 
 /// What is kept for the next build.
@@ -325,19 +312,10 @@ fn keeping(
             Keep::Export(own)
         }
         (Strategy::Inline, Some(merged)) => {
-            let mut stages = stage_images(request, facts, &cache.from);
-            if let Err(reason) = &facts.unnamed.named {
-                for left_out in stages.extract_if(.., |stage| stage.unnamed) {
-                    decisions.push(Decision {
-                        topic: "write",
-                        choice: format!("nothing of stage {}", left_out.label),
-                        reason: format!("it has no name for --target, and {reason}"),
-                    });
-                }
-            }
-            Keep::Inline { stages, merged }
+            let without = nameless(facts, decisions);
+            Keep::Inline { stages: stage_images(request, facts, &cache.from, &without), merged }
         }
-        (Strategy::Classic, Some(_)) => Keep::Classic(stage_images(request, facts, &[])),
+        (Strategy::Classic, Some(_)) => Keep::Classic(stage_images(request, facts, &[], &[])),
         (Strategy::Local, _) => folder(request, settings, facts, cache, decisions),
         _ => Keep::Nothing,
     }
@@ -357,42 +335,20 @@ fn compression(
     compression
 }
 
-/// What a stage's image is called where the classic builder made it. BuildKit must not take it for one with inline cache,
-/// nor the other way round; no stage has `/` in its name.
-pub fn classic_stage(label: &str) -> String {
-    format!("classic/{label}")
-}
-
-/// Every stage worth keeping: those that make layers. Where the stages are not known, the target alone.
-fn stage_images(request: &Request, facts: &Facts, cache_from: &[String]) -> Vec<StageImage> {
-    let stages: Vec<(String, bool)> = match &facts.graph {
-        Ok(graph) => graph
-            .stages
-            .iter()
-            .filter(|stage| stage.layer_steps() > 0)
-            .map(|stage| (stage.label.clone(), stage.index == graph.target))
-            .collect(),
-        Err(_) => vec![("target".to_owned(), true)],
+/// The stages that no build can be told to make: they have no name, and there is no Dockerfile that gives them one.
+fn nameless(facts: &Facts, decisions: &mut Vec<Decision>) -> Vec<String> {
+    let (Ok(graph), Err(reason)) = (&facts.graph, &facts.unnamed.named) else { return Vec::new() };
+    let is_nameless = |stage: &&StageNode| {
+        stage.index != graph.target && stage.layer_steps() > 0 && facts.unnamed.stages.contains(&stage.label)
     };
-    let is_classic = facts.engine.frontend == Frontend::Classic;
-    let reference = |scope, label: &str| {
-        let repo = facts.cache_repo.as_ref().ok()?;
-        let name = if is_classic { classic_stage(label) } else { label.to_owned() };
-        repo.repository.with_tag(&facts.keys.stage_tag(scope, &name)).ok()
-    };
-    let own = facts.scopes.own.as_ref();
-    let others = || facts.scopes.read.iter().filter(move |scope| Some(*scope) != own);
-    stages
-        .into_iter()
-        .filter_map(|(label, is_target)| {
-            let image = reference(own?, &label)?;
-            let target = (!is_target).then_some(label.as_str());
-            let build = command::stage_build(request, &facts.engine, target, &image.to_string(), cache_from);
-            let elsewhere = others().filter_map(|scope| reference(scope, &label)).collect();
-            let unnamed = !is_target && facts.unnamed.stages.contains(&label);
-            Some(StageImage { reference: image, elsewhere, build, label, unnamed })
-        })
-        .collect()
+    let labels: Vec<String> =
+        graph.stages.iter().filter(is_nameless).map(|stage| stage.label.clone()).collect();
+    decisions.extend(labels.iter().map(|label| Decision {
+        topic: "write",
+        choice: format!("nothing of stage {label}"),
+        reason: format!("it has no name for --target, and {reason}"),
+    }));
+    labels
 }
 
 /// The `local` strategy: a folder per cache ref, written beside and swapped in, because a folder that is written again

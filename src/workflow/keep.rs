@@ -249,18 +249,23 @@ async fn settle(
     kept: &mut Kept,
     image: impl Fn(&StageImage) -> Option<String>,
 ) {
+    // Nobody waits for one answer after the other.
+    let looked = join_all(stages.iter().map(|stage| async {
+        match has_run(stage, finished.stages) {
+            true => Known::Nowhere,
+            false => known(stage, finished.client).await.unwrap_or(Known::Nowhere),
+        }
+    }));
     let mut pushes: JoinSet<(Reference, Result<Option<String>, docker::Error>)> = JoinSet::new();
     let mut names = Vec::new();
-    for stage in stages {
-        if !has_run(stage, finished.stages) {
-            match known(stage, finished.client).await {
-                Ok(Known::Own) => continue,
-                Ok(Known::Retagged(digest)) => {
-                    kept.wrote("stage cache", &stage.reference, Some(digest));
-                    continue;
-                }
-                Ok(Known::Nowhere) | Err(_) => {}
+    for (stage, known) in stages.iter().zip(looked.await) {
+        match known {
+            Known::Own => continue,
+            Known::Retagged(digest) => {
+                kept.wrote("stage cache", &stage.reference, Some(digest));
+                continue;
             }
+            Known::Nowhere => {}
         }
         let name = stage.reference.to_string();
         let made = match image(stage) {
@@ -294,8 +299,10 @@ async fn settle(
     finished.docker.forget(&names).await;
 }
 
+/// Whether a step ran that the image holds. Where the stages are not known, any step counts.
 fn has_run(stage: &StageImage, outcomes: &[StageOutcome]) -> bool {
-    outcomes.iter().any(|outcome| outcome.name == stage.label && outcome.count(StepStatus::Run) > 0)
+    let is_held = |name: &String| stage.holds.is_empty() || stage.holds.contains(name);
+    outcomes.iter().any(|outcome| is_held(&outcome.name) && outcome.count(StepStatus::Run) > 0)
 }
 
 enum Known {

@@ -50,3 +50,4 @@ mod scenario;
 mod shim;
 mod support;
 mod unnamed;
+mod worth;

@@ -195,11 +195,9 @@ fn of_a_new_engine() {
       (registry) put registry/project/cache:mr-12 from registry/project/cache:mr-12 + registry/project/cache:branch-main
       # build
       docker buildx build --tag registry/project/app:1 --output 'type=image,push=true,store=false,unpack=false' --cache-from 'type=registry,ref=registry/project/cache:mr-12' --progress rawjson .
-      # keep stage tools, if one of its steps ran
-      docker buildx build --target tools --tag registry/project/cache:mr-12--stage-tools --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
-      # keep stage dependencies, if one of its steps ran
+      # keep stage dependencies and in it tools, if a step ran
       docker buildx build --target dependencies --tag registry/project/cache:mr-12--stage-dependencies --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
-      # keep stage build, if one of its steps ran
+      # keep stage build and in it tools, if a step ran
       docker buildx build --target build --tag registry/project/cache:mr-12--stage-build --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .
       # keep stage final, if one of its steps ran
       docker buildx build --tag registry/project/cache:mr-12--stage-final --cache-from 'type=registry,ref=registry/project/cache:mr-12' --cache-to 'type=inline' --provenance false --sbom false --output 'type=image,push=true,store=false,unpack=false' --progress rawjson .

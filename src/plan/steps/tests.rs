@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dockerfile::{self, Dockerfile, Inputs};
-use crate::model::engine::{Driver, Engine, Store, Version};
+use crate::model::engine::{Driver, Engine, Frontend, Store, Version};
 use crate::model::modes::Modes;
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::reference::Digest;
