@@ -105,6 +105,7 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
     }
     match &plan.keep {
         Keep::Nothing => {}
+        Keep::GivenUp => run("(registry) put the record".to_owned(), "tell how long the steps took"),
         Keep::Export(reference) => {
             run(format!("(registry) annotate {reference}"), "tell what made the cache");
         }

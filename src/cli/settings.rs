@@ -60,6 +60,9 @@ pub struct SettingsArgs {
     /// Pack the layers that only the cache has: auto (as the image's), gzip, zstd
     #[arg(long, value_name = "KIND")]
     cache_compression: Option<String>,
+    /// Give a cache up that takes longer than what it saves: auto, off
+    #[arg(long, value_name = "WHEN")]
+    weigh_cache: Option<String>,
     /// Build anew, from nothing, what was made longer ago: 30m, 12h, 7d, 2w [default: any age will do]
     #[arg(long, value_name = "AGE")]
     max_age: Option<String>,
@@ -108,6 +111,7 @@ struct SettingsFile {
     reuse: Option<String>,
     auto_link: Option<String>,
     cache_compression: Option<String>,
+    weigh_cache: Option<String>,
     max_age: Option<String>,
     report: Option<PathBuf>,
     html: Option<PathBuf>,
@@ -176,6 +180,14 @@ impl SettingsArgs {
             reuse: resolver.parsed(env::LAYERLIFT_REUSE, &self.reuse, &file.reuse, parse::when)?.flatten(),
             auto_link: resolver
                 .parsed(env::LAYERLIFT_AUTO_LINK, &self.auto_link, &file.auto_link, parse::unless_off)?
+                .flatten(),
+            weigh_cache: resolver
+                .parsed(
+                    env::LAYERLIFT_WEIGH_CACHE,
+                    &self.weigh_cache,
+                    &file.weigh_cache,
+                    parse::unless_off,
+                )?
                 .flatten(),
             cache_compression: resolver
                 .parsed(

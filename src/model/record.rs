@@ -1,12 +1,16 @@
 //! A build's record: what a finished build knew about its inputs, and how it went. Kept beside the cache ref, so that a
 //! later build can say what differs.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::inputs::Inputs;
 use crate::model::outcome::{BuildStatus, CandidateOutcome, StageOutcome, Traffic};
 use crate::model::parent_state::{Link, ParentState};
+use crate::model::reference::Digest;
 
 /// Version of the form. A reader takes no record of another version.
 pub const VERSION: u32 = 1;
@@ -64,6 +68,34 @@ pub struct Record {
     /// What lies below the last steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_states: Vec<ParentState>,
+    /// What the cache took in this build, and before it in the one before, where these are known. Where the cache is given
+    /// up, what it took when it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_costs: Vec<CacheCost>,
+    /// How long steps took when they last ran, of those that this build did not run: in seconds, by their digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub times: BTreeMap<Digest, f64>,
+    /// The build kept no cache, since one takes longer than what it saves. What lies beside the record is older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
+}
+
+/// What a cache took beside everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CacheCost {
+    /// When the build began.
+    pub measured: Timestamp,
+    /// Seconds in which it was written.
+    pub export: f64,
+    /// Seconds in which it was looked up. Layers are fetched in the time of the step that needs them.
+    pub import: f64,
+}
+
+impl CacheCost {
+    /// Both together; nothing where that is no time.
+    pub fn total(&self) -> Duration {
+        Duration::try_from_secs_f64(self.export + self.import).unwrap_or_default()
+    }
 }
 
 /// The engine, as far as it explains something.
@@ -164,6 +196,9 @@ impl Record {
             explanation: None,
             linked: Vec::new(),
             parent_states: Vec::new(),
+            cache_costs: Vec::new(),
+            times: BTreeMap::new(),
+            given_up: false,
         }
     }
 }

@@ -22,3 +22,4 @@ mod stage_images;
 pub mod steps;
 pub mod strategy;
 pub mod wanted;
+pub mod worth;

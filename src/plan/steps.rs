@@ -17,6 +17,7 @@ use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
 use crate::plan::stage_images::stage_images;
 use crate::plan::strategy;
+use crate::plan::worth::{self, Loss};
 
 pub use crate::plan::facts::{CacheFolder, Facts, Unnamed};
 pub use crate::plan::stage_images::{StageImage, classic_stage};
@@ -37,6 +38,8 @@ pub struct Decision {
 pub enum Keep {
     /// Nothing.
     Nothing,
+    /// Nothing but the record: the cache takes longer than what it saves.
+    GivenUp,
     /// The build itself exports to this ref.
     Export(Reference),
     /// Stage images, and the ref that their inline records are merged into.
@@ -76,6 +79,8 @@ pub struct Plan {
     pub push: Vec<String>,
     /// What is kept for the next build.
     pub keep: Keep,
+    /// Why neither is read nor kept what could be.
+    pub loss: Option<Loss>,
     /// Where the cache comes from, as far as a prediction needs it.
     pub reading: Reading,
     /// Which steps will run, and why.
@@ -135,8 +140,9 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
     decisions.push(Decision { topic: "strategy", choice: strategy.to_string(), reason: choice.reason });
     warnings.extend(choice.warning);
 
-    let own = own_reference(request, facts, strategy, &mut decisions);
-    let reads = reading(request, strategy, &mut decisions);
+    let loss = loss(request, settings, facts, strategy);
+    let own = own_reference(request, facts, strategy, loss, &mut decisions);
+    let reads = reading(request, strategy, loss, &mut decisions);
     let mut chain = Resolution::default();
     let mut pull = Vec::new();
     if reads && strategy == Strategy::Classic {
@@ -160,7 +166,10 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         cache.from.push(cache_flags::from_registry(&facts.engine, settings, reference));
     }
     cache.from.extend(pull.iter().map(ToString::to_string));
-    let keep = keeping(request, settings, facts, strategy, own, &mut cache, &mut decisions);
+    let keep = match (loss, own) {
+        (Some(_), Some(_)) => Keep::GivenUp,
+        (_, own) => keeping(request, settings, facts, strategy, own, &mut cache, &mut decisions),
+    };
     let rewritten = command::rewrite(request, &facts.engine, &cache, settings.keep_image)?;
     for (choice, reason) in rewritten.changes {
         decisions.push(Decision { topic: "output", choice, reason });
@@ -175,12 +184,14 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         _ if request.is_question() => Reading::Unknown,
         _ if request.is_on("no-cache") => Reading::Nothing,
         Strategy::Off => Reading::Elsewhere,
+        _ if loss.is_some() => Reading::GivenUp,
         _ if !reads => Reading::Elsewhere,
         Strategy::Local => Reading::Folder,
         _ => Reading::Chain,
     };
     let situation = situation(facts, reading, &chain);
-    let explanation = situation.explain(None);
+    let mut explanation = situation.explain(None);
+    explanation.notes.extend(loss.map(Loss::note));
     let link = link::linking(request, settings, facts, strategy, situation, &mut decisions);
     Ok(Plan {
         decisions,
@@ -191,6 +202,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         build: rewritten.build,
         push: rewritten.push,
         keep,
+        loss,
         reading,
         explanation,
         link,
@@ -248,11 +260,22 @@ fn surroundings(facts: &Facts) -> Vec<Decision> {
     decisions
 }
 
+/// Whether the cache takes longer than what it saves. What the user says about caches stands, whatever it takes.
+fn loss(request: &Request, settings: &Settings, facts: &Facts, strategy: Strategy) -> Option<Loss> {
+    let of_user = request.has("cache-to") || request.has("cache-from") || request.is_on("no-cache");
+    let is_weighed = matches!(strategy, Strategy::Registry | Strategy::Inline)
+        && settings.weigh_cache != Some(false)
+        && !of_user;
+    let inputs = facts.inputs.as_deref().ok().filter(|_| is_weighed)?;
+    worth::loss(inputs, &facts.records, strategy)
+}
+
 /// The scope's own ref, where it may be written, and the decision about it.
 fn own_reference(
     request: &Request,
     facts: &Facts,
     strategy: Strategy,
+    loss: Option<Loss>,
     decisions: &mut Vec<Decision>,
 ) -> Option<Reference> {
     let mut decide = |choice: String, reason: &str| {
@@ -269,6 +292,10 @@ fn own_reference(
         (None, _) => decide(nothing(), "this build has no scope of its own that would come again"),
         (_, Err(reason)) => decide(nothing(), reason),
         (Some(scope), Ok(repo)) => match repo.repository.with_tag(&facts.keys.cache_tag(scope)) {
+            Ok(reference) if let Some(loss) = loss => {
+                decide(nothing(), &loss.to_string());
+                return Some(reference);
+            }
             Ok(reference) => {
                 let stages = if strategy == Strategy::Classic { "--stage-*" } else { "" };
                 decide(format!("{reference}{stages}"), reason);
@@ -281,9 +308,11 @@ fn own_reference(
 }
 
 /// Whether the chain is read.
-fn reading(request: &Request, strategy: Strategy, decisions: &mut Vec<Decision>) -> bool {
+fn reading(request: &Request, strategy: Strategy, loss: Option<Loss>, decisions: &mut Vec<Decision>) -> bool {
     let reason = if strategy == Strategy::Off {
         return false;
+    } else if loss.is_some() {
+        "the cache is given up, and what is left of it is old"
     } else if request.has("cache-from") {
         "your own --cache-from stands"
     } else if request.is_on("no-cache") {

@@ -1,13 +1,17 @@
 //! What is told of a build: before it what follows from the plan, after it why its steps ran, and its record.
 
+use std::time::Duration;
+
 use crate::base::clock;
+use crate::engine::progress::{Steps, TransferKind};
 use crate::model::outcome::{Outcome, Written};
-use crate::model::record::Explanation;
+use crate::model::record::{CacheCost, Explanation, Record};
 use crate::model::request::Request;
 use crate::model::reuse::AnsweredBuild;
 use crate::plan::chain::Finding;
 use crate::plan::explain::Suspect;
 use crate::plan::steps::{Facts, Keep, Plan};
+use crate::plan::worth::{self, Loss};
 use crate::workflow::decide::Prepared;
 use crate::workflow::last_build::{self, LastBuilds};
 use crate::workflow::records::{self, About, Place};
@@ -41,7 +45,9 @@ pub(super) fn conclusion(prepared: &Prepared, outcome: &Outcome) -> Explanation 
             .any(|candidate| matches!(&candidate.finding, Finding::Found(found) if !found.gone.is_empty())),
         own_store: false,
     };
-    plan.situation(facts).conclude(&outcome.stages, suspect)
+    let mut explanation = plan.situation(facts).conclude(&outcome.stages, suspect);
+    explanation.notes.extend(plan.loss.map(Loss::note));
+    explanation
 }
 
 /// Keeps the record of a build for `layerlift explain`, also of one that failed. It is no one's loss where that does not work.
@@ -77,9 +83,10 @@ pub(super) async fn record(
     place: Option<&Place>,
     prepared: &Prepared,
     outcome: &Outcome,
+    steps: &Steps,
 ) -> Option<Result<Written, String>> {
     let place = place?;
-    let record = records::of((&prepared.facts).into(), outcome);
+    let record = weighed(records::of((&prepared.facts).into(), outcome), prepared, outcome, steps);
     let written = match place {
         Place::Registry(reference) => match records::write(&prepared.client, reference, &record).await {
             Ok(digest) => Ok(Some(digest.to_string())),
@@ -94,6 +101,34 @@ pub(super) async fn record(
     let written =
         written.map(|digest| Written { what: "record".to_owned(), reference: place.to_string(), digest });
     Some(written.map_err(|error| format!("the record of this build was not written: {error}")))
+}
+
+/// The record with what the cache took, and with the times of steps that did not run.
+fn weighed(record: Record, prepared: &Prepared, outcome: &Outcome, steps: &Steps) -> Record {
+    let (facts, plan) = (&prepared.facts, &prepared.plan);
+    let Ok(inputs) = &facts.inputs else { return record };
+    let cache_costs = match &plan.keep {
+        Keep::GivenUp => worth::costs(&facts.records, plan.strategy, None),
+        Keep::Export(_) | Keep::Inline { .. } => {
+            let took = |kind| -> Duration {
+                let transfers = steps.transfers().into_iter().filter(|transfer| transfer.kind == kind);
+                transfers.map(|transfer| transfer.duration).sum()
+            };
+            let images = match plan.keep {
+                Keep::Inline { .. } => outcome.cache_export,
+                _ => Duration::ZERO,
+            };
+            let cost = CacheCost {
+                measured: record.created,
+                export: (took(TransferKind::CacheExport) + images).as_secs_f64(),
+                import: took(TransferKind::CacheImport).as_secs_f64(),
+            };
+            worth::costs(&facts.records, plan.strategy, Some(cost))
+        }
+        Keep::Nothing | Keep::Classic(_) | Keep::Folder { .. } => Vec::new(),
+    };
+    let times = worth::carried(inputs, &facts.records, &outcome.stages);
+    Record { cache_costs, times, given_up: plan.keep == Keep::GivenUp, ..record }
 }
 
 pub(super) fn labels(facts: &Facts) -> Vec<String> {
@@ -112,7 +147,7 @@ fn cache_from(plan: &Plan) -> Vec<String> {
 
 fn cache_to(keep: &Keep) -> Option<String> {
     match keep {
-        Keep::Nothing => None,
+        Keep::Nothing | Keep::GivenUp => None,
         Keep::Export(reference) | Keep::Inline { merged: reference, .. } => Some(reference.to_string()),
         Keep::Classic(stages) => stages.last().map(|stage| stage.reference.to_string()),
         Keep::Folder { place, .. } => Some(place.display().to_string()),

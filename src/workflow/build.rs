@@ -338,18 +338,20 @@ async fn after(
     let imported = prepared.plan.chain.cache.as_ref();
     let finished = Finished { stages: &stages, built, facts, imported, source, runner, docker, client };
     let place = records::place(facts, &prepared.plan, outcome);
-    if place.is_some() {
+    if place.is_some() && prepared.plan.keep != Keep::GivenUp {
         link::remember(request, prepared, outcome, outcome.duration).await;
     }
     // BuildKit has exported its cache by now, so that the record need not wait for what is left to do.
     let is_exported =
         matches!(prepared.plan.keep, Keep::Export(_)) && built.steps.cache_export_error().is_none();
     let early = place.as_ref().filter(|_| is_exported);
-    let (kept, recorded) =
-        tokio::join!(keep::keep(&prepared.plan.keep, finished), account::record(early, prepared, outcome));
+    let (kept, recorded) = tokio::join!(
+        keep::keep(&prepared.plan.keep, finished),
+        account::record(early, prepared, outcome, &built.steps)
+    );
     outcome.cache_export = begun.elapsed();
     let late = place.as_ref().filter(|_| !is_exported && kept.warnings.is_empty());
-    let recorded = recorded.or(account::record(late, prepared, outcome).await);
+    let recorded = recorded.or(account::record(late, prepared, outcome, &built.steps).await);
     outcome.written.extend(kept.written);
     match recorded {
         Some(Ok(written)) => outcome.written.push(written),

@@ -67,7 +67,7 @@ pub struct Finished<'a> {
 pub async fn keep(keep: &Keep, finished: Finished<'_>) -> Kept {
     let mut kept = Kept::default();
     match keep {
-        Keep::Nothing => {}
+        Keep::Nothing | Keep::GivenUp => {}
         Keep::Export(reference) => exported(reference, finished, &mut kept).await,
         Keep::Folder { fresh, place } => match swap(fresh, place) {
             Ok(true) => kept.written.push(Written {

@@ -3,6 +3,7 @@
 //! A record explains, and knows what lies below the last steps. One that is missing, broken or forbidden is no record, and
 //! nobody is warned: the build goes its way without it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,8 @@ impl std::fmt::Display for Place {
 ///
 /// A record says what the cache beside it holds, so it is written only where that was written, by a build that succeeded:
 /// BuildKit exports nothing of one that failed. One that would say the same as the record that is there, of a build in
-/// which no step ran, is not written, so that the times in that one stay.
+/// which no step ran, is not written, so that the times in that one stay. Where the cache is given up, the record says that
+/// nothing was kept.
 pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
     if plan.reading == Reading::Unknown || outcome.status != BuildStatus::Succeeded {
         return None;
@@ -135,7 +137,7 @@ pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
             let before = before.map(|recorded| Arc::clone(&recorded.record));
             Some(Place::Folder { file: place.join(FILE), before })
         }
-        Keep::Export(_) | Keep::Inline { .. } | Keep::Classic(_) => {
+        Keep::Export(_) | Keep::Inline { .. } | Keep::Classic(_) | Keep::GivenUp => {
             let is_unreachable = |finding: &Finding| matches!(finding, Finding::Unreachable(_));
             let is_hidden = facts.candidates.iter().any(|candidate| is_unreachable(&candidate.finding));
             if is_hidden || facts.records.iter().any(|there| says_the_same(&there)) {
@@ -190,6 +192,9 @@ pub fn of(about: About<'_>, outcome: &Outcome) -> Record {
         explanation: outcome.explanation.clone(),
         linked: outcome.linked.clone(),
         parent_states: outcome.parent_states.clone(),
+        cache_costs: Vec::new(),
+        times: BTreeMap::new(),
+        given_up: false,
     }
 }
 

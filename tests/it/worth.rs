@@ -1,4 +1,12 @@
-//! What is kept with the strategy `inline`: as few images as the cache needs.
+//! What is kept, and what is not worth it: as few stage images as the cache needs, and no cache that loses.
+
+use std::collections::BTreeMap;
+
+use layerlift::base::env::Environment;
+use layerlift::model::record::{CacheCost, Record};
+use layerlift::model::reference::Reference;
+use layerlift::registry::{Client, Options};
+use layerlift::workflow::records;
 
 use crate::support::cli::Build;
 use crate::support::engine::Kind;
@@ -12,7 +20,6 @@ fn build(scene: &mut Scene, tag: &str) -> Build {
     let image = scene.image(tag);
     let build = scene.test.build(&scene.project, &["--push", "-t", &image]);
     let build = build.made(&scene.registry, &image, &scene.project);
-    assert_eq!(build.report["cache"]["strategy"], "inline", "{build}");
     assert_eq!(build.warnings(), "", "{build}");
     build
 }
@@ -45,6 +52,7 @@ fn ran(build: &Build) -> Vec<String> {
 fn a_lower_stage_needs_no_image(kind: Kind) {
     let mut scene = Scene::new(kind, "lower", Project::new());
     let cold = build(&mut scene, "1");
+    assert_eq!(cold.report["cache"]["strategy"], "inline", "{cold}");
     assert_eq!(images(&cold), ["build", "dependencies", "final"], "{cold}");
     let tools = stamp(&scene, "1", "tools.stamp");
 
@@ -92,4 +100,120 @@ fn a_lower_stage_needs_no_image_on_docker_20() {
 #[test]
 fn a_lower_stage_needs_no_image_on_docker_26() {
     a_lower_stage_needs_no_image(Kind::Docker26Graph);
+}
+
+/// Five steps in two stages.
+const SMALL: &str = "\
+FROM busybox:latest AS build
+RUN cat /proc/sys/kernel/random/uuid > /stamp
+COPY src/ /src/
+RUN cat src/* > /source.txt
+FROM busybox:latest
+WORKDIR /app
+COPY --from=build /stamp /source.txt ./
+";
+
+/// The steps of it that a change of `src/` makes run.
+const OF_SOURCE: usize = 3;
+
+/// Changes the record of `main`: whatever its cache took, it took as many seconds now.
+#[track_caller]
+fn plant_costs(scene: &Scene, seconds: f64) -> Record {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = Client::new(Options::new(&Environment::default())).unwrap();
+    let place = scene.registry.reference(&format!("{}/cache:branch-main--record", scene.repository));
+    let place: Reference = place.parse().unwrap();
+    let found = runtime.block_on(records::read(&client, &place)).unwrap().unwrap();
+    let cost = CacheCost { measured: found.created, export: seconds, import: 0.0 };
+    let planted = Record { cache_costs: vec![cost; 2], ..found.clone() };
+    runtime.block_on(records::write(&client, &place, &planted)).unwrap();
+    found
+}
+
+/// What lies in the cache repo, but for records.
+#[track_caller]
+fn caches(scene: &Scene) -> BTreeMap<String, String> {
+    let mut tags = scene.registry.tags(&format!("{}/cache", scene.repository));
+    tags.retain(|name, _| !name.ends_with("--record"));
+    tags
+}
+
+/// What was written, but for the image: each kind once.
+fn kept(build: &Build) -> Vec<String> {
+    let written = build.report["written"].as_array().cloned().unwrap_or_default();
+    let what = written.iter().map(|it| it["what"].as_str().unwrap_or_default().to_owned());
+    let mut what: Vec<String> = what.filter(|it| it != "image").collect();
+    what.sort_unstable();
+    what.dedup();
+    what
+}
+
+/// The notes of the report that speak of a cache that is given up.
+fn notes(build: &Build) -> Vec<String> {
+    let notes = build.report["explanation"]["notes"].as_array().cloned().unwrap_or_default();
+    let notes = notes.iter().map(|note| note.as_str().unwrap_or_default().to_owned());
+    notes.filter(|note| note.contains("cache")).collect()
+}
+
+/// `all` is what a build writes that keeps its cache.
+fn a_cache_that_loses_is_given_up_and_taken_up_again(kind: Kind, all: &[&str]) {
+    let mut scene = Scene::new(kind, "worth", Project::with_dockerfile(SMALL));
+    scene.test.set("LAYERLIFT_WEIGH_CACHE", "auto");
+    let cold = build(&mut scene, "1");
+    assert_eq!(kept(&cold), all, "{cold}");
+    let steps = cold.executed().len();
+    assert!(steps > OF_SOURCE, "{cold}");
+    let before = caches(&scene);
+
+    // One build tells no loss; a second one of the same cost does.
+    let measured = plant_costs(&scene, 9000.0);
+    assert_eq!((measured.cache_costs.len(), measured.given_up), (1, false));
+    assert!(measured.cache_costs[0].total().as_secs() < 9000, "{:?}", measured.cache_costs);
+    let image = scene.image("2");
+    let plan = |more: &[&str]| {
+        let all = [&["plan", "--network=host", "--push", "-t", &image], more, &["."]].concat();
+        scene.test.run(scene.project.folder(), &all).ok().text()
+    };
+    let told = plan(&[]);
+    assert!(
+        told.contains("the cache took 2h30m or more to read and write, all steps together take"),
+        "{told}"
+    );
+    assert!(!plan(&["--weigh-cache=off"]).contains("the cache took"));
+
+    scene.project.change_source("changed\n");
+    let given_up = build(&mut scene, "2");
+    assert_eq!(given_up.executed().len(), steps, "{given_up}");
+    assert_eq!(given_up.report["explanation"]["predicted"]["run"], steps, "{given_up}");
+    assert_eq!(kept(&given_up), ["record"], "{given_up}");
+    assert!(notes(&given_up)[0].starts_with("no cache is read or kept: the cache took 2h30m"), "{given_up}");
+    assert_eq!(caches(&scene), before, "{given_up}");
+    let first = stamp(&scene, "2", "stamp");
+
+    // It stays so, although this record, too, is of one build.
+    let again = build(&mut scene, "3");
+    assert_eq!((again.executed().len(), kept(&again)), (steps, vec!["record".to_owned()]), "{again}");
+    assert_ne!(stamp(&scene, "3", "stamp"), first, "{again}");
+
+    // The steps take longer than the cache did: it is tried again, and what is left of it is read.
+    let record = plant_costs(&scene, 0.0);
+    assert_eq!((record.given_up, record.cache_to.clone(), record.cache_costs.len()), (true, None, 2));
+    let taken_up = build(&mut scene, "4");
+    assert_eq!(kept(&taken_up), all, "{taken_up}");
+    assert_eq!(taken_up.executed().len(), OF_SOURCE, "{taken_up}");
+    assert!(notes(&taken_up)[0].contains("kept no cache, an older one did"), "{taken_up}");
+    let record = plant_costs(&scene, 0.0);
+    assert_eq!((record.given_up, record.cache_costs.len()), (false, 1));
+    assert_eq!(record.times.len(), steps - OF_SOURCE, "steps that were cached keep their times");
+}
+
+#[test]
+fn an_inline_cache_that_loses_on_docker_20() {
+    let all = ["cache", "record", "stage cache"];
+    a_cache_that_loses_is_given_up_and_taken_up_again(Kind::Docker20, &all);
+}
+
+#[test]
+fn a_registry_cache_that_loses_on_docker_26() {
+    a_cache_that_loses_is_given_up_and_taken_up_again(Kind::Docker26Containerd, &["cache", "record"]);
 }

@@ -94,7 +94,11 @@ fn of_images<'a>(stage: &'a StageInputs, images: &[Vec<&'a Digest>]) -> Vec<&'a 
 }
 
 /// How a step ended. What an engine tells under several names for one platform ran if any of them did.
-pub(super) fn ended(stages: &[StageOutcome], stage: &StageInputs, number: usize) -> Option<StepStatus> {
+pub(in crate::plan) fn ended(
+    stages: &[StageOutcome],
+    stage: &StageInputs,
+    number: usize,
+) -> Option<StepStatus> {
     let told = told(stages, stage, number);
     let ran = told.iter().find(|step| matches!(step.status, StepStatus::Run | StepStatus::Failed));
     ran.or(told.first()).map(|step| step.status)

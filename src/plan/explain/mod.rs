@@ -34,8 +34,10 @@ use answered::answered;
 use notes::{Circumstances, notes};
 use surprise::surprises;
 
+pub(in crate::plan) use answered::ended;
 pub(in crate::plan) use order::may_name;
 pub use predict::{Reading, Situation};
+pub(in crate::plan) use stage::took;
 pub use surprise::Suspect;
 pub use veil::Veil;
 
@@ -107,7 +109,7 @@ fn of_platforms(inputs: &Inputs, misses: impl Iterator<Item = Miss>) -> Vec<Miss
 }
 
 /// Whether the step is the base image, which executes nothing and is not counted.
-fn is_base(step: &StepInputs) -> bool {
+pub(in crate::plan) fn is_base(step: &StepInputs) -> bool {
     step.instruction.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case("FROM "))
 }
 

@@ -19,6 +19,8 @@ pub enum Reading {
     Nothing,
     /// From a folder of the `local` strategy, or from nothing where there is none yet.
     Folder,
+    /// From nowhere: the cache takes longer than what it saves.
+    GivenUp,
     /// From where the user says: nobody has looked into that.
     Elsewhere,
     /// Nothing can be said: a question about the Dockerfile.
@@ -121,6 +123,8 @@ impl<'a> Situation<'a> {
             self.records.iter().filter(|it| it.scope.is_none() && self.shares(it)).collect();
         match self.reading {
             Reading::Nothing => return Ok(Vec::new()),
+            Reading::GivenUp if own_store.is_empty() && !self.is_empty => return Err(None),
+            Reading::GivenUp => return Ok(own_store),
             Reading::Elsewhere if own_store.is_empty() => return Err(None),
             Reading::Elsewhere => return Ok(own_store),
             Reading::Unknown => return Err(None),
@@ -131,9 +135,14 @@ impl<'a> Situation<'a> {
             Some(scope) => self.sources.contains(scope),
             None => true,
         };
-        let used: Vec<&Recorded> = self.records.iter().filter(is_read).filter(|it| self.shares(it)).collect();
+        let read = || self.records.iter().filter(is_read).filter(|it| self.shares(it));
+        // What such a build ran is in no cache; what lies beside its record is of another build.
+        let used: Vec<&Recorded> = read().filter(|it| it.scope.is_none() || !it.record.given_up).collect();
         match (used.is_empty(), self.sources) {
             (false, _) => Ok(used),
+            (true, [scope, ..]) if read().next().is_some() => Err(Some(format!(
+                "the last build of {scope} kept no cache, an older one did: which steps will run is not known"
+            ))),
             (true, []) if self.is_empty => Ok(used),
             (true, []) => Err(None),
             (true, [scope, ..]) => Err(Some(format!(

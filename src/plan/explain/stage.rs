@@ -94,7 +94,7 @@ fn counterpart<'a>(stage: &StageInputs, inputs: &Inputs, before: &'a Inputs) -> 
 }
 
 /// How long a step took, where it ran.
-fn took(stages: &[StageOutcome], stage: &StageInputs, number: usize) -> Option<Duration> {
+pub(in crate::plan) fn took(stages: &[StageOutcome], stage: &StageInputs, number: usize) -> Option<Duration> {
     let step = answered::told(stages, stage, number).into_iter().next()?;
     (step.status == StepStatus::Run).then_some(step.duration)
 }

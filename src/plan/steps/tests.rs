@@ -149,6 +149,7 @@ impl Case {
         plan.push.iter().for_each(|image| text += &format!("push {image}\n"));
         match &plan.keep {
             Keep::Nothing => text += "keep nothing\n",
+            Keep::GivenUp => text += "keep the record\n",
             Keep::Export(reference) => text += &format!("keep {reference}\n"),
             Keep::Folder { fresh, place } => {
                 text += &format!("keep {} for {}\n", fresh.display(), place.display());

@@ -52,6 +52,9 @@ fn everywhere(text: &str) -> Record {
         }),
         linked: Vec::new(),
         parent_states: Vec::new(),
+        cache_costs: Vec::new(),
+        times: std::collections::BTreeMap::new(),
+        given_up: false,
         explanation: Some(Explanation {
             against: Some(Against {
                 reference: text(),

@@ -35,6 +35,8 @@ impl TestEnv {
         test.set("NO_COLOR", "1");
         // Most tests look at what an engine does with a build that it had before; those of `reuse` turn it on.
         test.set("LAYERLIFT_REUSE", "off");
+        // What is kept must not depend on how fast the machine is today; those of `worth` turn it on.
+        test.set("LAYERLIFT_WEIGH_CACHE", "off");
         // What the engines' mirrors are set to (`REGISTRY` in tests/testbed/lib.sh): nobody asks Docker Hub.
         test.set("LAYERLIFT_REGISTRY_MIRROR", "localhost:5177");
         test
