@@ -109,7 +109,7 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
         Keep::Export(reference) => {
             run(format!("(registry) annotate {reference}"), "tell what made the cache");
         }
-        Keep::Inline { stages, merged } => {
+        Keep::Inline { stages, merged, .. } => {
             let names: Vec<String> = stages.iter().filter(|stage| stage.unnamed).map(named_as).collect();
             if !names.is_empty() {
                 let names = names.join(", ");

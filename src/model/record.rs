@@ -78,6 +78,9 @@ pub struct Record {
     /// The build kept no cache, since one takes longer than what it saves. What lies beside the record is older.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_up: bool,
+    /// The stages whose results were not kept, since they cost less to build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// What a cache took beside everything else.
@@ -199,6 +202,7 @@ impl Record {
             cache_costs: Vec::new(),
             times: BTreeMap::new(),
             given_up: false,
+            left_out: Vec::new(),
         }
     }
 }

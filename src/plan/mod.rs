@@ -5,6 +5,7 @@ pub mod builder;
 pub mod cache_flags;
 pub mod cache_repo;
 pub mod chain;
+mod cheap;
 pub mod command;
 pub mod compression;
 pub mod digest;

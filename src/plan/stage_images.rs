@@ -78,14 +78,17 @@ pub(super) fn stage_images(
 }
 
 /// A stage that gets an image.
-struct Head<'a> {
-    label: &'a str,
-    is_target: bool,
-    holds: Vec<String>,
+pub(super) struct Head<'a> {
+    /// What it is called.
+    pub(super) label: &'a str,
+    /// It is what is built.
+    pub(super) is_target: bool,
+    /// Itself, and the stages that it stands upon.
+    pub(super) holds: Vec<String>,
 }
 
-/// Those that make layers and are not held by the image of another one.
-fn heads<'a>(graph: &'a Graph, each: bool, without: &[String]) -> Vec<Head<'a>> {
+/// Those that make layers and are not held by the image of another one. `each`: those that are held as well.
+pub(super) fn heads<'a>(graph: &'a Graph, each: bool, without: &[String]) -> Vec<Head<'a>> {
     let makes_image = |stage: &&StageNode| stage.layer_steps() > 0 && !without.contains(&stage.label);
     let below = |stage: &StageNode| if each { Vec::new() } else { below(graph, stage) };
     let held: BTreeSet<usize> = graph

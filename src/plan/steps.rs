@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::base::units;
 use crate::dockerfile::StageNode;
 use crate::model::record::Explanation;
 use crate::model::reference::Reference;
@@ -9,13 +10,14 @@ use crate::model::request::Request;
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::cache_flags;
 use crate::plan::chain::{self, Reader, Resolution};
+use crate::plan::cheap;
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
 use crate::plan::compression::{self, Compression};
 use crate::plan::explain::{Reading, Situation};
 use crate::plan::link::{self, Linking};
 use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
-use crate::plan::stage_images::stage_images;
+use crate::plan::stage_images::{self, stage_images};
 use crate::plan::strategy;
 use crate::plan::worth::{self, Loss};
 
@@ -48,6 +50,8 @@ pub enum Keep {
         stages: Vec<StageImage>,
         /// The merged ref.
         merged: Reference,
+        /// The stages that cost less to build than to keep.
+        left_out: Vec<String>,
     },
     /// Stage images for the classic builder.
     Classic(Vec<StageImage>),
@@ -341,8 +345,12 @@ fn keeping(
             Keep::Export(own)
         }
         (Strategy::Inline, Some(merged)) => {
-            let without = nameless(facts, decisions);
-            Keep::Inline { stages: stage_images(request, facts, &cache.from, &without), merged }
+            let mut without = nameless(facts, decisions);
+            let mut left_out = left_out(settings, facts, &without, decisions);
+            without.extend(left_out.iter().cloned());
+            let stages = stage_images(request, facts, &cache.from, &without);
+            left_out.retain(|label| !stages.iter().any(|stage| stage.holds.contains(label)));
+            Keep::Inline { stages, merged, left_out }
         }
         (Strategy::Classic, Some(_)) => Keep::Classic(stage_images(request, facts, &[], &[])),
         (Strategy::Local, _) => folder(request, settings, facts, cache, decisions),
@@ -378,6 +386,30 @@ fn nameless(facts: &Facts, decisions: &mut Vec<Decision>) -> Vec<String> {
         reason: format!("it has no name for --target, and {reason}"),
     }));
     labels
+}
+
+/// The stages that cost less to build than to keep.
+fn left_out(
+    settings: &Settings,
+    facts: &Facts,
+    without: &[String],
+    decisions: &mut Vec<Decision>,
+) -> Vec<String> {
+    let (Ok(graph), Ok(inputs)) = (&facts.graph, &facts.inputs) else { return Vec::new() };
+    if settings.weigh_cache == Some(false) {
+        return Vec::new();
+    }
+    let heads = stage_images::heads(graph, false, without);
+    let cheap = cheap::cheap(graph, inputs, &facts.records, &heads);
+    decisions.extend(cheap.iter().map(|cheap| Decision {
+        topic: "write",
+        choice: format!("nothing of stage {}", cheap.label),
+        reason: format!(
+            "with all that depends on it, it takes {}: less than keeping it",
+            units::duration(cheap.takes)
+        ),
+    }));
+    cheap.into_iter().flat_map(|cheap| cheap.holds).collect()
 }
 
 /// The `local` strategy: a folder per cache ref, written beside and swapped in, because a folder that is written again

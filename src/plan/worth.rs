@@ -83,7 +83,7 @@ pub fn loss(inputs: &Inputs, records: &[Recorded], strategy: Strategy) -> Option
 }
 
 /// The record that tells what the cache of this strategy took.
-fn nearest(records: &[Recorded], strategy: Strategy) -> Option<&Recorded> {
+pub(super) fn nearest(records: &[Recorded], strategy: Strategy) -> Option<&Recorded> {
     let of_strategy = |it: &&Recorded| it.scope.is_some() && it.record.strategy == strategy.to_string();
     records.iter().find(of_strategy)
 }

@@ -108,6 +108,7 @@ mod tests {
             cache_costs: Vec::new(),
             times: std::collections::BTreeMap::new(),
             given_up: false,
+            left_out: Vec::new(),
             explanation: outcome.explanation,
         }
     }

@@ -128,7 +128,11 @@ fn weighed(record: Record, prepared: &Prepared, outcome: &Outcome, steps: &Steps
         Keep::Nothing | Keep::Classic(_) | Keep::Folder { .. } => Vec::new(),
     };
     let times = worth::carried(inputs, &facts.records, &outcome.stages);
-    Record { cache_costs, times, given_up: plan.keep == Keep::GivenUp, ..record }
+    let left_out = match &plan.keep {
+        Keep::Inline { left_out, .. } => left_out.clone(),
+        _ => Vec::new(),
+    };
+    Record { cache_costs, times, given_up: plan.keep == Keep::GivenUp, left_out, ..record }
 }
 
 pub(super) fn labels(facts: &Facts) -> Vec<String> {

@@ -80,7 +80,7 @@ pub async fn keep(keep: &Keep, finished: Finished<'_>) -> Kept {
                 kept.warnings.push(format!("the cache folder {} is not in place: {error}", place.display()))
             }
         },
-        Keep::Inline { stages, merged } => inline(stages, merged, finished, &mut kept).await,
+        Keep::Inline { stages, merged, .. } => inline(stages, merged, finished, &mut kept).await,
         Keep::Classic(stages) => {
             let images = finished.built.steps.images();
             settle(stages, finished, &mut kept, |stage| images.get(&stage.label).cloned()).await;

@@ -195,6 +195,7 @@ pub fn of(about: About<'_>, outcome: &Outcome) -> Record {
         cache_costs: Vec::new(),
         times: BTreeMap::new(),
         given_up: false,
+        left_out: Vec::new(),
     }
 }
 

@@ -28,9 +28,9 @@ fn plan(scene: &Scene, arguments: &[&str]) -> String {
     assert_eq!(scene.test.temporary_files(), [""; 0], "a temporary file was left");
     let text = text.replace(&scene.registry.reference(&scene.repository), "registry/project");
     let text = text.replace(scene.project.folder().to_str().unwrap(), "<project>");
-    // Where the tests have their base images from, and that engines are to build.
+    // Where the tests have their base images from, that engines are to build, and that all is kept.
     let of_tests = |line: &&str| {
-        ["LAYERLIFT_REGISTRY_MIRROR", "LAYERLIFT_REUSE"]
+        ["LAYERLIFT_REGISTRY_MIRROR", "LAYERLIFT_REUSE", "LAYERLIFT_WEIGH_CACHE"]
             .iter()
             .any(|name| line.ends_with(&format!("by {name}\n")))
     };
@@ -415,6 +415,7 @@ fn says_what_it_cannot_see() {
       pipeline    no CI, branch `main`
       engine      Docker 28.5.2, buildx 0.29.1, builder `default`, containerd store, linux/amd64
       setting     --reuse by LAYERLIFT_REUSE
+      setting     --weigh-cache by LAYERLIFT_WEIGH_CACHE
 
     decisions
       scope       branch-main

@@ -1,6 +1,7 @@
 //! What is kept, and what is not worth it: as few stage images as the cache needs, and no cache that loses.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use layerlift::base::env::Environment;
 use layerlift::model::record::{CacheCost, Record};
@@ -69,11 +70,7 @@ fn a_lower_stage_needs_no_image(kind: Kind) {
     };
     step("one");
     let copied = build(&mut scene, "3");
-    assert_eq!(
-        (ran(&copied), images(&copied)),
-        (vec!["final".to_owned()], vec!["final".to_owned()]),
-        "{copied}"
-    );
+    assert_eq!((ran(&copied), images(&copied)), (names(&["final"]), names(&["final"])), "{copied}");
     assert_eq!(stamp(&scene, "3", "tools.stamp"), tools, "{copied}");
 
     // Both upper stages are made anew upon a `tools` that was taken from the cache.
@@ -116,18 +113,27 @@ COPY --from=build /stamp /source.txt ./
 /// The steps of it that a change of `src/` makes run.
 const OF_SOURCE: usize = 3;
 
-/// Changes the record of `main`: whatever its cache took, it took as many seconds now.
+/// Changes the record of `main`; gives it as it was.
 #[track_caller]
-fn plant_costs(scene: &Scene, seconds: f64) -> Record {
+fn plant(scene: &Scene, change: impl FnOnce(&mut Record)) -> Record {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = Client::new(Options::new(&Environment::default())).unwrap();
     let place = scene.registry.reference(&format!("{}/cache:branch-main--record", scene.repository));
     let place: Reference = place.parse().unwrap();
     let found = runtime.block_on(records::read(&client, &place)).unwrap().unwrap();
-    let cost = CacheCost { measured: found.created, export: seconds, import: 0.0 };
-    let planted = Record { cache_costs: vec![cost; 2], ..found.clone() };
+    let mut planted = found.clone();
+    change(&mut planted);
     runtime.block_on(records::write(&client, &place, &planted)).unwrap();
     found
+}
+
+/// Whatever its cache took, it took as many seconds now.
+#[track_caller]
+fn plant_costs(scene: &Scene, seconds: f64) -> Record {
+    plant(scene, |record| {
+        let cost = CacheCost { measured: record.created, export: seconds, import: 0.0 };
+        record.cache_costs = vec![cost; 2];
+    })
 }
 
 /// What lies in the cache repo, but for records.
@@ -216,4 +222,78 @@ fn an_inline_cache_that_loses_on_docker_20() {
 #[test]
 fn a_registry_cache_that_loses_on_docker_26() {
     a_cache_that_loses_is_given_up_and_taken_up_again(Kind::Docker26Containerd, &["cache", "record"]);
+}
+
+/// `certs` costs nothing to build, and neither does what copies from it; `build` does.
+const CHEAP: &str = "\
+FROM busybox:latest AS certs
+COPY assets/ /assets/
+RUN cat /proc/sys/kernel/random/uuid > /certs
+FROM busybox:latest AS build
+COPY src/ /src/
+RUN cat src/* > /source.txt && cat /proc/sys/kernel/random/uuid > /build
+FROM busybox:latest AS final
+WORKDIR /app
+COPY --from=build /source.txt /build ./
+COPY --from=certs /certs ./
+";
+
+/// What was said of the build is what happened.
+#[track_caller]
+fn as_said(build: &Build) {
+    let explained = &build.report["explanation"];
+    assert_eq!(explained["predicted"]["run"], build.executed().len(), "{build}");
+    assert_eq!(explained["surprises"], serde_json::json!([]), "{build}");
+}
+
+fn a_cheap_stage_is_not_kept(kind: Kind) {
+    let mut scene = Scene::new(kind, "cheap", Project::with_dockerfile(CHEAP));
+    scene.test.set("LAYERLIFT_WEIGH_CACHE", "auto");
+    let cold = build(&mut scene, "1");
+    assert_eq!(images(&cold), ["build", "certs", "final"], "nothing is known yet\n{cold}");
+    plant(&scene, |record| {
+        for stage in &mut record.stages {
+            let seconds = if stage.name == "build" { 10 } else { 0 };
+            stage.steps.iter_mut().for_each(|step| step.duration = Duration::from_secs(seconds));
+        }
+    });
+
+    scene.project.write("assets/logo.txt", "another logo\n");
+    let changed = build(&mut scene, "2");
+    assert_eq!(
+        (ran(&changed), images(&changed)),
+        (names(&["certs", "final"]), names(&["final"])),
+        "{changed}"
+    );
+    let record = plant(&scene, |_| ());
+    assert_eq!(record.left_out, ["certs"], "{changed}");
+
+    // It is not needed where nothing changed, since the last stage knows the keys of its steps.
+    let unchanged = build(&mut scene, "3");
+    assert_eq!(ran(&unchanged), names(&[]), "{unchanged}");
+    as_said(&unchanged);
+
+    // Where its files are copied anew, it is built, and that was said.
+    scene.project.write("Dockerfile", &CHEAP.replace("WORKDIR /app\n", "WORKDIR /app\nCOPY src/ early/\n"));
+    let needed = build(&mut scene, "4");
+    assert_eq!(ran(&needed), names(&["certs", "final"]), "{needed}");
+    as_said(&needed);
+    let cause = "stage `certs` was not kept: it costs less to build";
+    assert!(needed.finished.stderr.contains(cause), "{needed}");
+    assert_eq!(stamp(&scene, "4", "build"), stamp(&scene, "1", "build"));
+    assert_ne!(stamp(&scene, "4", "certs"), stamp(&scene, "2", "certs"));
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_cheap_stage_is_not_kept_on_docker_20() {
+    a_cheap_stage_is_not_kept(Kind::Docker20);
+}
+
+#[test]
+fn a_cheap_stage_is_not_kept_on_docker_26() {
+    a_cheap_stage_is_not_kept(Kind::Docker26Graph);
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs, StepRules};
 use crate::model::outcome::{BuildStatus, StageOutcome, StepOutcome, StepStatus};
+use crate::model::record::Record;
 use crate::model::reference::Digest;
 use crate::plan::explain::{Recorded, is_base};
 
@@ -19,6 +20,7 @@ pub(super) fn answered<'a>(inputs: &'a Inputs, records: &[&'a Recorded]) -> Hash
             bases.map(|step| &step.digest).filter(|digest| left.contains(digest)).chain(steps).collect()
         }
         StepRules::EarlyBuildah if !from_registry.is_empty() => above_arguments(inputs, &left),
+        StepRules::BuildKit => without_left_out(inputs, left, records),
         _ => left,
     }
 }
@@ -48,6 +50,42 @@ fn above_arguments<'a>(inputs: &'a Inputs, left: &HashSet<&Digest>) -> HashSet<&
         found.extend(above);
     }
     found
+}
+
+/// Without the steps of stages whose results were not kept and are needed: a step of their own has changed, or one that
+/// takes from them runs. Where neither is so, BuildKit answers them by their keys.
+fn without_left_out<'a>(
+    inputs: &Inputs,
+    mut left: HashSet<&'a Digest>,
+    records: &[&'a Recorded],
+) -> HashSet<&'a Digest> {
+    if records.iter().all(|recorded| recorded.record.left_out.is_empty()) {
+        return left;
+    }
+    let is_held = |record: &Record, stage: &StageInputs| !record.left_out.contains(&stage.name);
+    let held: HashSet<&Digest> = records
+        .iter()
+        .flat_map(|it| {
+            it.record.inputs.iter().flat_map(move |inputs| inputs.stages.iter().map(move |stage| (it, stage)))
+        })
+        .filter(|(it, stage)| is_held(&it.record, stage))
+        .flat_map(|(_, stage)| stage.steps.iter().map(|step| &step.digest))
+        .collect();
+    // A stage comes after those that it takes from.
+    for stage in inputs.stages.iter().rev() {
+        let takes = |step: &&StepInputs| {
+            step.parts.iter().any(|part| part.kind == PartKind::Stage && part.name == stage.name)
+        };
+        let mut takers = inputs.stages.iter().flat_map(|other| &other.steps).filter(takes);
+        let is_needed = stage.steps.iter().any(|step| !left.contains(&step.digest))
+            || takers.any(|step| !left.contains(&step.digest));
+        if is_needed {
+            for step in stage.steps.iter().filter(|step| !is_base(step) && !held.contains(&step.digest)) {
+                left.remove(&step.digest);
+            }
+        }
+    }
+    left
 }
 
 /// The digests of the steps that the records' builds have left in the cache.

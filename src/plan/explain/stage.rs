@@ -65,13 +65,16 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
     causes.extend(if files.is_empty() { parts::sources(step, other) } else { files });
     causes.extend(parts::stages(step, other));
     if causes.is_empty() {
-        causes.extend(unchanged(step, inputs.rules).map(plain));
+        causes.extend(unchanged(stage, step, inputs.rules, record).map(plain));
     }
     causes
 }
 
 /// Why a step runs that is the same as in the record.
-fn unchanged(step: &StepInputs, rules: StepRules) -> Option<String> {
+fn unchanged(stage: &StageInputs, step: &StepInputs, rules: StepRules, record: &Record) -> Option<String> {
+    if record.left_out.contains(&stage.name) {
+        return Some(format!("stage `{}` was not kept: it costs less to build", stage.name));
+    }
     if answered::is_lost(rules, step) {
         let text = "this version finds no `ARG` in a registry, and runs all below it; buildah 1.29 and podman 4.4 do";
         return Some(text.to_owned());

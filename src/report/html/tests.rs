@@ -55,6 +55,7 @@ fn everywhere(text: &str) -> Record {
         cache_costs: Vec::new(),
         times: std::collections::BTreeMap::new(),
         given_up: false,
+        left_out: Vec::new(),
         explanation: Some(Explanation {
             against: Some(Against {
                 reference: text(),
