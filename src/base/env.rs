@@ -46,7 +46,7 @@ variables! {
     LAYERLIFT_REUSE = "`on`, `off` or `auto`: an unchanged build is answered with the image that it made before";
     LAYERLIFT_AUTO_LINK = "`auto` or `off`: the last COPYs are built as layers of their own where the tree is the same";
     LAYERLIFT_CACHE_COMPRESSION = "`auto`, `gzip` or `zstd`: how the layers are packed that only the cache has";
-    LAYERLIFT_WEIGH_CACHE = "`auto` or `off`: a cache that takes longer than what it saves is given up";
+    LAYERLIFT_WEIGH_CACHE = "`auto` or `off`: a stage or a cache that takes longer than what it saves is not kept";
     LAYERLIFT_MAX_AGE = "the oldest image that may answer a build: `7d`, `12h`";
     LAYERLIFT_FALLBACK = "scopes to read after the chain's own, separated by commas";
 

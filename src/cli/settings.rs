@@ -60,7 +60,7 @@ pub struct SettingsArgs {
     /// Pack the layers that only the cache has: auto (as the image's), gzip, zstd
     #[arg(long, value_name = "KIND")]
     cache_compression: Option<String>,
-    /// Give a cache up that takes longer than what it saves: auto, off
+    /// Keep nothing that takes longer than what it saves, a stage or the whole cache: auto, off
     #[arg(long, value_name = "WHEN")]
     weigh_cache: Option<String>,
     /// Build anew, from nothing, what was made longer ago: 30m, 12h, 7d, 2w [default: any age will do]
@@ -182,12 +182,7 @@ impl SettingsArgs {
                 .parsed(env::LAYERLIFT_AUTO_LINK, &self.auto_link, &file.auto_link, parse::unless_off)?
                 .flatten(),
             weigh_cache: resolver
-                .parsed(
-                    env::LAYERLIFT_WEIGH_CACHE,
-                    &self.weigh_cache,
-                    &file.weigh_cache,
-                    parse::unless_off,
-                )?
+                .parsed(env::LAYERLIFT_WEIGH_CACHE, &self.weigh_cache, &file.weigh_cache, parse::unless_off)?
                 .flatten(),
             cache_compression: resolver
                 .parsed(

@@ -128,7 +128,8 @@ pub struct Settings {
     pub auto_link: Option<bool>,
     /// How the layers are packed that only the cache has.
     pub cache_compression: CacheCompression,
-    /// `Some(false)`: a cache is read and kept whatever it takes. `None`: unless it takes longer than what it saves.
+    /// `Some(false)`: every stage and the whole cache are kept, whatever that takes. `None`: unless it takes longer than what
+    /// it saves.
     pub weigh_cache: Option<bool>,
     /// The oldest image that may answer a build; `None`: any.
     pub max_age: Option<Duration>,
