@@ -101,6 +101,13 @@ impl CacheCost {
     }
 }
 
+impl Record {
+    /// Whether its build made the step of this digest a layer of its own.
+    pub fn links(&self, step: &Digest) -> bool {
+        self.linked.iter().any(|link| link.step == *step)
+    }
+}
+
 /// The engine, as far as it explains something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedEngine {

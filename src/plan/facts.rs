@@ -56,6 +56,8 @@ pub struct Facts {
     pub folder: Option<CacheFolder>,
     /// Where in the build context the folder of the `local` strategy is, if nothing keeps it out of there.
     pub exposed: Option<PathBuf>,
+    /// Why no `COPY` of it is made a layer of its own, where it is built together with others.
+    pub not_linked: Option<String>,
     /// The modes of the files that are built.
     pub modes: Modes,
     /// What went wrong while the facts were gathered.

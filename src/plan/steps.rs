@@ -98,7 +98,7 @@ pub struct Plan {
 impl Plan {
     /// What is known of the build before it.
     pub fn situation<'a>(&'a self, facts: &'a Facts) -> Situation<'a> {
-        situation(facts, self.reading, &self.chain)
+        Situation { links: Some(self.link.links()), ..situation(facts, self.reading, &self.chain) }
     }
 
     /// Reads no cache any more: what was to be read made the build fail.
@@ -123,6 +123,7 @@ fn situation<'a>(facts: &'a Facts, reading: Reading, chain: &'a Resolution) -> S
         candidates: &chain.verdicts,
         own: facts.scopes.own.as_ref().map(Scope::as_str),
         is_empty: facts.pipeline.is_ci(),
+        links: None,
     }
 }
 
@@ -194,9 +195,9 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         _ => Reading::Chain,
     };
     let situation = situation(facts, reading, &chain);
-    let mut explanation = situation.explain(None);
-    explanation.notes.extend(loss.map(Loss::note));
     let link = link::linking(request, settings, facts, strategy, situation, &mut decisions);
+    let mut explanation = Situation { links: Some(link.links()), ..situation }.explain(None);
+    explanation.notes.extend(loss.map(Loss::note));
     Ok(Plan {
         decisions,
         warnings,

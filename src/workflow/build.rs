@@ -145,7 +145,7 @@ pub(super) async fn carry_out_prepared(
         let warning = format!("building once more without links: {reason}");
         world.printer.warning(&warning);
         warnings.push(warning);
-        link::restore(plan, rewritten);
+        link::restore(plan, rewritten, &reason);
         built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
     }
     let mut outcome = account::planned(request, &prepared);

@@ -132,6 +132,7 @@ pub async fn against(
         candidates: &[],
         own: None,
         is_empty: true,
+        links: None,
     };
     Ok(situation.explain(None))
 }

@@ -287,6 +287,7 @@ pub async fn of_image(
         veil,
         folder,
         exposed: exposure::exposed(request, settings, source, &world.folder),
+        not_linked: None,
         modes,
         warnings,
     };

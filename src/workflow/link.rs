@@ -14,8 +14,8 @@ use crate::model::outcome::Outcome;
 use crate::model::parent_state::ParentState;
 use crate::model::reference::{Reference, Repository};
 use crate::model::request::{Flag, Request};
-use crate::plan::link::{Linking, Wanted};
-use crate::plan::steps::Plan;
+use crate::plan::link::{Linking, Wanted, carried};
+use crate::plan::steps::{Facts, Plan};
 use crate::registry::Client;
 use crate::workflow::decide::Prepared;
 use crate::workflow::engine_run::Results;
@@ -56,17 +56,17 @@ pub(super) fn rewrite(prepared: &mut Prepared) -> Option<Rewritten> {
         }
         Err(reason) => {
             plan.explanation.notes.push(format!("nothing was linked: {reason}"));
-            plan.link.forget();
+            plan.link.forget(&reason);
             None
         }
     }
 }
 
-/// The build as the user wrote it: what lies below is not what the links were decided from.
-pub(super) fn restore(plan: &mut Plan, rewritten: Rewritten) {
+/// The build as the user wrote it: for this reason, what lies below is not what the links were decided from.
+pub(super) fn restore(plan: &mut Plan, rewritten: Rewritten, reason: &str) {
     plan.build.flags.retain(|flag| flag.name != "file");
     plan.build.flags.extend(rewritten.as_written);
-    plan.link.forget();
+    plan.link.refute(reason);
 }
 
 fn write(prepared: &Prepared) -> Result<NamedDockerfile, String> {
@@ -218,7 +218,8 @@ fn pushed(request: &Request, digest: Option<&str>) -> Option<Reference> {
     Some(name.repository().with_digest(&digest?.parse().ok()?))
 }
 
-/// Takes what was learnt into the outcome, from where the record has it: what the links stand on, or what is learnt now.
+/// Takes into the outcome, from where the record has it, what is known of lower layers: what the links stand on, what is
+/// learnt now, and what earlier builds knew that still holds. `built`: how long the build took.
 pub(super) async fn remember(request: &Request, prepared: &Prepared, outcome: &mut Outcome, built: Duration) {
     let linking = &prepared.plan.link;
     outcome.parent_states.extend(linking.state.as_deref().cloned());
@@ -229,12 +230,18 @@ pub(super) async fn remember(request: &Request, prepared: &Prepared, outcome: &m
             learn(&prepared.client, &image, wanted, linking.copies),
         )
         .await;
-        let reason = match learnt {
-            Ok(Ok(state)) => return outcome.parent_states.push(state),
-            Ok(Err(reason)) => reason,
-            Err(_) => "that would take too long".to_owned(),
-        };
-        let note = format!("what lies below the last steps was not learnt: {reason}");
-        outcome.explanation.get_or_insert_default().notes.push(note);
+        match learnt.unwrap_or_else(|_| Err("that would take too long".to_owned())) {
+            Ok(state) => outcome.parent_states.push(state),
+            Err(reason) => {
+                let note = format!("what lies below the last steps was not learnt: {reason}");
+                outcome.explanation.get_or_insert_default().notes.push(note);
+            }
+        }
+    }
+    let Facts { graph, inputs, records, .. } = &prepared.facts;
+    if let (Ok(graph), Ok(inputs)) = (graph, inputs) {
+        let (refuted, own) = (linking.refuted.as_deref(), &outcome.parent_states);
+        let carried = carried(graph, inputs, records, refuted, &outcome.stages, own);
+        outcome.parent_states.extend(carried);
     }
 }

@@ -3,7 +3,7 @@
 //! A record explains, and knows what lies below the last steps. One that is missing, broken or forbidden is no record, and
 //! nobody is warned: the build goes its way without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::cachefmt::build_record::{self, READ_LIMIT};
 use crate::model::engine::Engine;
 use crate::model::inputs::Inputs;
 use crate::model::outcome::{BuildStatus, Outcome, StepStatus};
+use crate::model::parent_state::Link;
 use crate::model::record::{Record, RecordedEngine, VERSION};
 use crate::model::reference::{Digest, Reference};
 use crate::plan::chain::Finding;
@@ -127,6 +128,9 @@ pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
     let says_the_same = |there: &&Recorded| {
         let is_same = |it: &Inputs| it.digest == inputs.digest && it.rules == inputs.rules;
         let is_own = there.scope.as_deref() == Some(scope.as_str());
+        let links = |linked: &[Link]| linked.iter().map(|link| link.step.clone()).collect::<BTreeSet<_>>();
+        // Steps that are linked are others in the cache than those that are not.
+        let is_own = is_own && links(&there.record.linked) == links(&outcome.linked);
         is_own && there.record.inputs.as_ref().is_some_and(is_same) && outcome.count(StepStatus::Run) == 0
     };
     match &plan.keep {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::cli::Build;
 use crate::support::engine::Kind;
+use crate::support::job::Event;
 use crate::support::project::Project;
 use crate::support::scene::Scene;
 
@@ -80,8 +81,8 @@ fn a_changed_file_costs_no_layer_below() {
     assert_eq!(lines(&plain), [0; 0], "{plain}");
     assert!(plain.report["bytes"]["fetched"].as_u64().unwrap() > 4 << 20, "{plain}");
     // Nor where the engine is to have the image.
-    let loaded = push(&scene, &["--load", "--read-only"]);
-    assert_eq!(lines(&loaded), [0; 0], "{loaded}");
+    let kept = push(&scene, &["--keep-image", "--read-only"]);
+    assert_eq!(lines(&kept), [0; 0], "{kept}");
 }
 
 /// The record says what lies below, and of which layers. If the image has others, nothing is proven.
@@ -105,4 +106,36 @@ async fn other_layers_below_are_another_build() {
     scene.reset();
     let build = push(&scene, &[]);
     assert_eq!((lines(&build), build.warnings().as_str()), (vec![4], ""), "{build}");
+}
+
+/// Builds that do not link know nothing new, and take nothing away.
+#[test]
+fn knowledge_outlives_builds_that_do_not_link() {
+    let mut scene = built("link-carried");
+    scene.project.change_source("two\n");
+    let loaded = scene.test.build(&scene.project, &["--load", "-t", &scene.image("1")]);
+    assert_eq!((loaded.finished.code, lines(&loaded)), (0, vec![]), "{loaded}");
+    scene.project.change_source("three\n");
+    scene.reset();
+    let build = push(&scene, &[]);
+    assert_eq!((lines(&build), build.warnings().as_str()), (vec![4], ""), "{build}");
+
+    // A branch goes on where the default branch is, and what is linked there stays so.
+    scene.test.set_job(scene.gitlab(Event::Branch("feature")));
+    scene.reset();
+    let same = push(&scene, &[]);
+    assert_eq!((lines(&same), same.executed()), (vec![4], Vec::new()), "{same}");
+    // Another cache key is a miss, which has a cause.
+    let off = push(&scene, &["--auto-link=off"]);
+    let explanation = &off.report["explanation"];
+    let causes = &explanation["misses"][0]["causes"];
+    let cause = "it was built as `COPY --link`, and is built as it is written now: it was turned off";
+    assert_eq!((lines(&off), off.executed().len(), &causes[0]["text"]), (vec![], 1, &json!(cause)), "{off}");
+    assert_eq!(explanation["surprises"], json!([]), "{off}");
+    let branch = "cache:branch-feature--record";
+    assert!(off.report["written"].to_string().contains(branch), "{off}");
+    scene.project.change_source("four\n");
+    scene.reset();
+    let build = push(&scene, &[]);
+    assert_eq!((lines(&build), &build.report["bytes"]["fetched"]), (vec![4], &json!(0)), "{build}");
 }

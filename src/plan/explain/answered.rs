@@ -6,11 +6,16 @@ use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs, StepRules}
 use crate::model::outcome::{BuildStatus, StageOutcome, StepOutcome, StepStatus};
 use crate::model::record::Record;
 use crate::model::reference::Digest;
-use crate::plan::explain::{Recorded, is_base};
+use crate::plan::explain::{Links, Recorded, is_base};
 
 /// The digests of the steps that will be answered. There may be others among them which this build does not have.
-pub(super) fn answered<'a>(inputs: &'a Inputs, records: &[&'a Recorded]) -> HashSet<&'a Digest> {
-    let left = left(records);
+/// `links`: what this build links; `None` where it does not matter how the cache has a step.
+pub(super) fn answered<'a>(
+    inputs: &'a Inputs,
+    records: &[&'a Recorded],
+    links: Option<Links<'_>>,
+) -> HashSet<&'a Digest> {
+    let left = left(records, links);
     let from_registry: Vec<&Recorded> = records.iter().copied().filter(|it| it.scope.is_some()).collect();
     match inputs.rules {
         StepRules::Classic if !from_registry.is_empty() => {
@@ -88,18 +93,23 @@ fn without_left_out<'a>(
     left
 }
 
-/// The digests of the steps that the records' builds have left in the cache.
-fn left<'a>(records: &[&'a Recorded]) -> HashSet<&'a Digest> {
+/// The digests of the steps that the records' builds have left in the cache, in the form that this build makes them in.
+fn left<'a>(records: &[&'a Recorded], links: Option<Links<'_>>) -> HashSet<&'a Digest> {
     let of_record = |recorded: &&'a Recorded| {
         let record = &recorded.record;
         let stages = record.inputs.iter().flat_map(|inputs| &inputs.stages);
         let steps = stages.flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
         let whole = record.status == BuildStatus::Succeeded;
+        let is_same_form = move |step: &StepInputs| {
+            links.is_none_or(|links| links.has(&step.digest) == record.links(&step.digest))
+        };
         let left = move |stage: &StageInputs, step: &StepInputs| {
             let ended = ended(&record.stages, stage, step.number);
             whole || is_base(step) || matches!(ended, Some(StepStatus::Cached | StepStatus::Run))
         };
-        steps.filter(move |(stage, step)| left(stage, step)).map(|(_, step)| &step.digest)
+        steps
+            .filter(move |(stage, step)| is_same_form(step) && left(stage, step))
+            .map(|(_, step)| &step.digest)
     };
     records.iter().flat_map(of_record).collect()
 }

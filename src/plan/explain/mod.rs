@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::model::inputs::{Inputs, StageInputs, StepInputs};
 use crate::model::outcome::StageOutcome;
+use crate::model::parent_state::Link;
 use crate::model::record::{Against, Cause, Explanation, Miss, Record};
 use crate::model::reference::Digest;
 use answered::answered;
@@ -64,15 +65,37 @@ impl Recorded {
     }
 }
 
-/// Compares. `records`: those of what is read, the nearest first. `done`: the steps as they went, after the build.
-pub fn explain(inputs: &Inputs, records: &[&Recorded], done: Option<&[StageOutcome]>) -> Explanation {
-    let known = answered(inputs, records);
+/// The steps that a build makes layers of their own ([`link`](crate::plan::link)). A step has another cache key so.
+#[derive(Debug, Clone, Copy)]
+pub struct Links<'a> {
+    /// They.
+    pub made: &'a [Link],
+    /// Why it makes no others so; `None` where there are no others.
+    pub reason: Option<&'a str>,
+}
+
+impl Links<'_> {
+    /// Whether the step of this digest is one of them.
+    fn has(&self, step: &Digest) -> bool {
+        self.made.iter().any(|link| link.step == *step)
+    }
+}
+
+/// Compares. `records`: those of what is read, the nearest first. `done`: the steps as they went, after the build. `links`:
+/// what this build links; `None` where it does not matter how the cache has a step.
+pub fn explain(
+    inputs: &Inputs,
+    records: &[&Recorded],
+    done: Option<&[StageOutcome]>,
+    links: Option<Links<'_>>,
+) -> Explanation {
+    let known = answered(inputs, records, links);
     let steps = steps(inputs);
     let misses = steps.iter().filter(|(.., digest)| !known.contains(digest)).count();
     let mut explanation = Explanation { predicted: Some((misses, steps.len())), ..Explanation::default() };
     let Some((nearest, before)) = nearest(inputs, records) else { return explanation };
     explanation.against = Some(nearest.against());
-    let compared = stage::Compared { inputs, before, record: &nearest.record, done };
+    let compared = stage::Compared { inputs, before, record: &nearest.record, done, links };
     let misses_of = |stage: &StageInputs| stage::miss(stage, &known, compared);
     explanation.misses = of_platforms(inputs, inputs.stages.iter().filter_map(misses_of));
     if misses == 0 && inputs.digest != before.digest {

@@ -7,7 +7,7 @@ use crate::model::inputs::Inputs;
 use crate::model::outcome::{CandidateOutcome, StageOutcome};
 use crate::model::record::Explanation;
 use crate::model::reference::Digest;
-use crate::plan::explain::{Circumstances, Recorded, Suspect, answered, explain, notes, surprises};
+use crate::plan::explain::{Circumstances, Links, Recorded, Suspect, answered, explain, notes, surprises};
 use crate::plan::facts::CacheFolder;
 
 /// Where a build's cache comes from.
@@ -48,6 +48,8 @@ pub struct Situation<'a> {
     pub own: Option<&'a str>,
     /// Whether the engine may be taken to be empty, as a CI job's is.
     pub is_empty: bool,
+    /// What this build links; `None` where that is not decided.
+    pub links: Option<Links<'a>>,
 }
 
 impl<'a> Situation<'a> {
@@ -59,7 +61,7 @@ impl<'a> Situation<'a> {
         let no_cache = self.reading == Reading::Nothing;
         let circumstances = Circumstances { own: self.own, candidates: self.candidates, no_cache };
         let mut explanation = match (self.inputs, self.used()) {
-            (Ok(inputs), Ok(used)) => explain(inputs, &used, done),
+            (Ok(inputs), Ok(used)) => explain(inputs, &used, done, self.links),
             (Err(_), _) if self.reading == Reading::Elsewhere => Explanation::default(),
             (Err(reason), _) => noted(format!("which steps will run is not known: {reason}")),
             (_, Err(Some(reason))) => noted(reason),
@@ -84,16 +86,17 @@ impl<'a> Situation<'a> {
         let mut explanation = self.explain(Some(done));
         if let (Ok(inputs), Ok(used)) = (self.inputs, self.used()) {
             let own_store = used.iter().any(|recorded| recorded.scope.is_none());
-            explanation.surprises = surprises(inputs, &used, done, Suspect { own_store, ..suspect });
+            let suspect = Suspect { own_store, ..suspect };
+            explanation.surprises = surprises(inputs, &used, done, self.links, suspect);
         }
         explanation
     }
 
-    /// The records of what is read, and the digests of the steps that their builds have left there. None where nobody
-    /// knows.
+    /// The records of what is read, and the digests of the steps that their builds have left there, linked or not. None
+    /// where nobody knows.
     pub fn cache(self) -> Option<(Vec<&'a Recorded>, BTreeSet<&'a Digest>)> {
         let used = self.used().ok().filter(|_| self.reading == Reading::Chain)?;
-        let cached = answered(self.inputs.ok()?, &used).into_iter().collect();
+        let cached = answered(self.inputs.ok()?, &used, None).into_iter().collect();
         Some((used, cached))
     }
 

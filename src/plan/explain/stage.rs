@@ -9,7 +9,7 @@ use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs, StepRules}
 use crate::model::outcome::{StageOutcome, StepStatus};
 use crate::model::record::{Cause, Miss, Record};
 use crate::model::reference::Digest;
-use crate::plan::explain::{answered, files, is_base, order, parts};
+use crate::plan::explain::{Links, answered, files, is_base, order, parts};
 
 /// What is compared.
 #[derive(Clone, Copy)]
@@ -20,6 +20,7 @@ pub(super) struct Compared<'a> {
     pub(super) record: &'a Record,
     /// The steps of this build as they went.
     pub(super) done: Option<&'a [StageOutcome]>,
+    pub(super) links: Option<Links<'a>>,
 }
 
 /// The stage's first step that no record has; `None` where they have all.
@@ -37,7 +38,7 @@ pub(super) fn miss(stage: &StageInputs, known: &HashSet<&Digest>, compared: Comp
 }
 
 fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> {
-    let Compared { inputs, before, record, done } = compared;
+    let Compared { inputs, before, record, done, links } = compared;
     let step = &stage.steps[at];
     let plain = |text: String| Cause { text, advice: None };
     let Some(old) = counterpart(stage, inputs, before) else {
@@ -65,9 +66,20 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
     causes.extend(if files.is_empty() { parts::sources(step, other) } else { files });
     causes.extend(parts::stages(step, other));
     if causes.is_empty() {
-        causes.extend(unchanged(stage, step, inputs.rules, record).map(plain));
+        let is_linked_no_more = |links: &Links<'_>| record.links(&step.digest) && !links.has(&step.digest);
+        let cause = match links.filter(is_linked_no_more) {
+            Some(Links { reason, .. }) => Some(no_more(reason)),
+            None => unchanged(stage, step, inputs.rules, record),
+        };
+        causes.extend(cause.map(plain));
     }
     causes
+}
+
+/// Why a step runs that was linked, which has another cache key.
+fn no_more(reason: Option<&str>) -> String {
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("it was built as `COPY --link`, and is built as it is written now{reason}")
 }
 
 /// Why a step runs that is the same as in the record.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs};
 use crate::model::outcome::{StageOutcome, StepStatus};
 use crate::plan::explain::answered::{answered, ended};
-use crate::plan::explain::{Recorded, is_base, parts};
+use crate::plan::explain::{Links, Recorded, is_base, parts};
 
 /// What may have made a difference, as far as that is known.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,9 +25,10 @@ pub(super) fn surprises(
     inputs: &Inputs,
     records: &[&Recorded],
     done: &[StageOutcome],
+    links: Option<Links<'_>>,
     suspect: Suspect<'_>,
 ) -> Vec<String> {
-    let known = answered(inputs, records);
+    let known = answered(inputs, records, links);
     let mut surprised: HashSet<&str> = HashSet::new();
     let mut told = Vec::new();
     for stage in &inputs.stages {

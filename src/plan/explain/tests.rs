@@ -122,7 +122,7 @@ fn recorded(scope: &str, inputs: Inputs) -> Recorded {
 
 /// What is said of two builds, a line for each miss, its causes below it.
 fn told(now: &[(&str, Vec<Given>)], before: &[(&str, Vec<Given>)]) -> String {
-    show(&explain(&inputs(now), &[&recorded("branch-main", inputs(before))], None))
+    show(&explain(&inputs(now), &[&recorded("branch-main", inputs(before))], None, None))
 }
 
 fn show(explanation: &Explanation) -> String {
@@ -236,9 +236,9 @@ fn an_early_argument_differs() {
     let done = went(&inputs(&argued("1")), |_, _| StepStatus::Run);
     let mut cached = recorded("branch-main", inputs(&argued("2")));
     Arc::make_mut(&mut cached.record).stages = went(&inputs(&argued("2")), |_, _| StepStatus::Cached);
-    let before = show(&explain(&inputs(&argued("1")), &[&cached], None));
+    let before = show(&explain(&inputs(&argued("1")), &[&cached], None, None));
     assert!(before.ends_with("would keep 3 steps\n"), "{before}");
-    let after = show(&explain(&inputs(&argued("1")), &[&cached], Some(&done)));
+    let after = show(&explain(&inputs(&argued("1")), &[&cached], Some(&done), None));
     assert!(after.ends_with("would keep 3 steps (20.0s)\n"), "{after}");
 }
 
@@ -367,7 +367,7 @@ fn settings_of_the_image_are_told_where_no_step_differs() {
         Inputs { digest: Digest::of(text.as_bytes()), image, ..inputs(&project("1", "a")) }
     };
     let before = recorded("branch-main", image("CMD a", "1"));
-    let explanation = explain(&image("CMD b", "2"), &[&before], None);
+    let explanation = explain(&image("CMD b", "2"), &[&before], None, None);
     insta::assert_snapshot!(show(&explanation), @r"
     0 of 6
     the image differs although no step does: `CMD b`, it was `CMD a`
@@ -382,7 +382,7 @@ fn what_went_otherwise_is_said() {
     let records = [recorded("branch-main", inputs(&project("1", "old")))];
     let records: Vec<&Recorded> = records.iter().collect();
     let said = |status: &dyn Fn(&str, usize) -> StepStatus, suspect: Suspect<'_>| {
-        surprises(&now, &records, &went(&now, status), suspect).join("\n")
+        surprises(&now, &records, &went(&now, status), None, suspect).join("\n")
     };
     let as_said = |stage: &str, number: usize| match (stage, number) {
         ("build", 4 | 5) | ("stage-1", 3) => StepStatus::Run,
@@ -410,10 +410,10 @@ fn hostile_ranges_and_empty_stages_are_harmless() {
     let mut before = inputs(&project("1", "a"));
     before.stages[0].steps[3].files = vec![(7, 2), (0, usize::MAX)];
     before.stages.push(StageInputs { name: "build".to_owned(), platform: None, steps: Vec::new() });
-    let text = show(&explain(&inputs(&project("1", "b")), &[&recorded("x", before)], None));
+    let text = show(&explain(&inputs(&project("1", "b")), &[&recorded("x", before)], None, None));
     assert!(text.contains("file `src/app.py` entered the context"), "{text}");
     let empty = Inputs { stages: Vec::new(), ..inputs(&[]) };
-    assert_eq!(explain(&inputs(&project("1", "b")), &[&recorded("x", empty)], None).misses.len(), 2);
+    assert_eq!(explain(&inputs(&project("1", "b")), &[&recorded("x", empty)], None, None).misses.len(), 2);
 }
 
 #[test]
@@ -433,6 +433,7 @@ fn what_is_read_decides_which_records_count() {
             candidates: &[],
             own: Some("branch-main"),
             is_empty,
+            links: None,
         };
         let explanation = situation.explain(None);
         format!("{:?} {}", explanation.predicted, explanation.notes.join("; "))
@@ -479,6 +480,7 @@ fn what_may_move_unseen_is_told_and_blamed() {
         candidates: &[],
         own: Some("branch-main"),
         is_empty: true,
+        links: None,
     };
     let line = now.unknown[0].line;
     let told = situation.conclude(&went(&now, |_, _| StepStatus::Run), Suspect::default());

@@ -7,8 +7,11 @@
 //! left it ([`ParentState`]). No knowledge, no link.
 //!
 //! A linked `COPY` has another cache key. One that the cache has as it was written stays as it was written, until it
-//! changes.
+//! changes; one that the cache has as a layer of its own stays so. Where that cannot be, it runs once more, and it is said
+//! why.
 
+mod carried;
+mod trailing;
 mod tree;
 mod writes;
 
@@ -18,17 +21,20 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::dockerfile::{Base, Copy, Graph, Operation, StageNode};
+use crate::dockerfile::Graph;
 use crate::model::engine::{Frontend, ManifestForm};
-use crate::model::inputs::{File, Inputs, PartKind, StepInputs};
+use crate::model::inputs::{File, Inputs, PartKind};
 use crate::model::parent_state::{Link, ParentState};
 use crate::model::reference::Digest;
 use crate::model::request::{Context, Request};
 use crate::model::settings::{Settings, Strategy};
-use crate::plan::explain::{Recorded, Situation};
+use crate::plan::explain::{Links, Recorded, Situation};
 use crate::plan::steps::{Decision, Facts};
+use trailing::{destinations, trailing};
 use tree::Tree;
 use writes::Effect;
+
+pub use carried::carried;
 
 /// What decisions of this module are about.
 pub const TOPIC: &str = "link";
@@ -44,6 +50,10 @@ pub struct Linking {
     pub wanted: Option<Wanted>,
     /// How many layers lie on what lies below: one for each `COPY`.
     pub copies: usize,
+    /// Why not all of the `COPY`s at the end are rewritten, as a fragment of a sentence.
+    pub reason: Option<String>,
+    /// What was taken to lie below, and does not.
+    pub refuted: Option<Arc<ParentState>>,
 }
 
 /// What is to be learnt of the image of this build.
@@ -66,11 +76,37 @@ pub fn linking(
     decisions: &mut Vec<Decision>,
 ) -> Linking {
     let (Ok(graph), Ok(inputs)) = (&facts.graph, &facts.inputs) else { return Linking::default() };
-    if settings.auto_link == Some(false) {
-        let (choice, reason) = ("nothing".to_owned(), "it was turned off".to_owned());
+    let (records, cached) = situation.cache().unwrap_or_default();
+    let known = Known { graph, inputs, all: &facts.records, records: &records, cached: &cached };
+    let mut linking = match obstacle(request, settings, facts, strategy, inputs) {
+        None => decide(known, decisions),
+        Some(reason) => {
+            if settings.auto_link == Some(false) {
+                let choice = "nothing".to_owned();
+                decisions.push(Decision { topic: TOPIC, choice, reason: reason.clone() });
+            }
+            Linking { reason: Some(reason), ..Linking::default() }
+        }
+    };
+    let lines = no_longer(known, &linking);
+    if !lines.is_empty() {
+        let other = || "what follows needs the merged tree, or is not understood".to_owned();
+        let reason = linking.reason.get_or_insert_with(other);
+        let choice = format!("line {} no longer", joined(&lines));
+        let reason = format!("{reason}; so it runs once more, since a linked COPY has another cache key");
         decisions.push(Decision { topic: TOPIC, choice, reason });
-        return Linking::default();
     }
+    linking
+}
+
+/// What keeps all of a build's `COPY`s from being linked, whatever they are.
+fn obstacle(
+    request: &Request,
+    settings: &Settings,
+    facts: &Facts,
+    strategy: Strategy,
+    inputs: &Inputs,
+) -> Option<String> {
     let engine = &facts.engine;
     // BuildKit has had it for longer, but before 0.12 nobody has looked at what the copier did.
     let is_able = strategy == Strategy::Registry
@@ -83,11 +119,31 @@ pub fn linking(
         request.pushes() && !request.is_on("load") && !settings.keep_image && request.outputs().len() < 2;
     // A Dockerfile that comes over standard input cannot be replaced.
     let is_on_disk = matches!(request.context, Context::Folder(_)) && request.last("file") != Some("-");
-    if !is_able || !is_only_pushed || !is_on_disk || facts.platforms.len() != 1 {
-        return Linking::default();
-    }
-    let (records, cached) = situation.cache().unwrap_or_default();
-    decide(Known { graph, inputs, records: &records, cached: &cached }, decisions)
+    let reason = match () {
+        () if settings.auto_link == Some(false) => "it was turned off",
+        () if !is_able => "this builder is not known to make layers of their own",
+        () if !is_only_pushed => "the image is not only pushed, so that the layers below are fetched anyway",
+        () if !is_on_disk => "the Dockerfile is no file in a folder",
+        () if facts.platforms.len() != 1 => "it is built for several platforms",
+        () => return facts.not_linked.clone(),
+    };
+    Some(reason.to_owned())
+}
+
+/// The lines of steps that the cache has as layers of their own alone, and that are not linked now.
+fn no_longer(known: Known<'_>, linking: &Linking) -> Vec<usize> {
+    let is_linked_no_more = |step: &Digest| {
+        let holds = |it: &&&Recorded| {
+            let steps =
+                it.record.inputs.iter().flat_map(|inputs| &inputs.stages).flat_map(|stage| &stage.steps);
+            steps.into_iter().any(|other| other.digest == *step)
+        };
+        let mut holders = known.records.iter().filter(holds).peekable();
+        let is_linked = linking.links.iter().any(|link| link.step == *step);
+        !is_linked && holders.peek().is_some() && holders.all(|it| it.record.links(step))
+    };
+    let steps = known.inputs.stages.iter().flat_map(|stage| &stage.steps);
+    steps.filter(|step| is_linked_no_more(&step.digest)).map(|step| step.line).collect()
 }
 
 /// Whether the frontend knows `--link`: the engine's own does, `docker/dockerfile` since 1.4.
@@ -112,6 +168,8 @@ fn knows_link(inputs: &Inputs) -> bool {
 struct Known<'a> {
     graph: &'a Graph,
     inputs: &'a Inputs,
+    /// All records that were found, the nearest first: what lies below a step is true whatever cache is read.
+    all: &'a [Recorded],
     /// The records of the builds whose cache is read; none where nobody knows what is in it.
     records: &'a [&'a Recorded],
     /// The digests of the steps that are in that cache.
@@ -124,22 +182,24 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     let copies = trailing.copies.len();
     let mut decide =
         |choice: String, reason: String| decisions.push(Decision { topic: TOPIC, choice, reason });
+    let mut nothing = |reason: &str, wanted: Wanted| {
+        decide("nothing".to_owned(), reason.to_owned());
+        Linking { wanted: Some(wanted), copies, reason: Some(reason.to_owned()), ..Linking::default() }
+    };
     let is_known = |state: &&Arc<ParentState>| {
         state.step == wanted.step && wanted.destinations.iter().all(|place| state.known.contains(place))
     };
     let states: Vec<Arc<ParentState>> = situation
-        .records
+        .all
         .iter()
         .flat_map(|recorded| recorded.record.parent_states.iter().cloned().map(Arc::new))
         .collect();
     let Some(state) = states.iter().find(is_known) else {
-        decide("nothing".to_owned(), "what lies below the last steps is not known yet".to_owned());
-        return Linking { wanted: Some(wanted), copies, ..Linking::default() };
+        return nothing("what lies below the last steps is not known yet", wanted);
     };
     if !trailing.lower.iter().all(|step| situation.cached.contains(&step.digest)) {
         // What they make may be something else than the last time.
-        decide("nothing".to_owned(), "steps below run, so that their layers are at hand".to_owned());
-        return Linking { wanted: Some(wanted), copies, ..Linking::default() };
+        return nothing("steps below run, so that their layers are at hand", wanted);
     }
     let before: BTreeSet<&Digest> = situation
         .records
@@ -169,9 +229,11 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     }
     // Below a `COPY` that is left as it is, all is unpacked anyway.
     let from = may.iter().rposition(Result::is_err).map_or(0, |last| last + 1);
+    let mut told = None;
     if let Some(((step, _), Err(reason))) =
         from.checked_sub(1).map(|last| (&trailing.copies[last], &may[last]))
     {
+        told = Some(reason.clone());
         let choice = match from == trailing.copies.len() {
             true => "nothing".to_owned(),
             false => format!("nothing up to line {}", step.line),
@@ -183,90 +245,41 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
         .filter(|(_, copy)| !copy.link)
         .map(|(step, _)| Link { line: step.line, step: step.digest.clone() })
         .collect();
-    let linking = Linking { links, state: Some(Arc::clone(state)), wanted: None, copies };
+    let linking =
+        Linking { links, state: Some(Arc::clone(state)), copies, reason: told, ..Linking::default() };
     if linking.links.is_empty() {
         return linking;
     }
-    let lines: Vec<String> = linking.links.iter().map(|link| link.line.to_string()).collect();
+    let lines: Vec<usize> = linking.links.iter().map(|link| link.line).collect();
     decide(
-        format!("line {}", lines.join(", ")),
+        format!("line {}", joined(&lines)),
         "built as COPY --link: the tree is the same, and no layer below is fetched".to_owned(),
     );
     linking
 }
 
+fn joined(lines: &[usize]) -> String {
+    lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl Linking {
-    /// The image does not stand on what was known: nothing is linked, and it is to be learnt what lies below.
-    pub fn forget(&mut self) {
+    /// As an explanation needs it.
+    pub fn links(&self) -> Links<'_> {
+        Links { made: &self.links, reason: self.reason.as_deref() }
+    }
+
+    /// Nothing is linked after all, for a reason that is a fragment of a sentence; it is to be learnt what lies below.
+    pub fn forget(&mut self, reason: &str) {
         self.links.clear();
+        self.reason = Some(reason.to_owned());
         let Some(state) = self.state.take() else { return };
         let destinations = state.known.clone();
         self.wanted = Some(Wanted { step: state.step.clone(), destinations });
     }
-}
 
-/// The end of a target that only copies.
-struct Trailing<'a> {
-    /// The last step that does something else.
-    below: &'a StepInputs,
-    /// It and all steps before it.
-    lower: Vec<&'a StepInputs>,
-    /// The copies, in order.
-    copies: Vec<(&'a StepInputs, &'a Copy)>,
-}
-
-fn trailing<'a>(graph: &'a Graph, inputs: &'a Inputs) -> Option<Trailing<'a>> {
-    let mut steps = chain(graph, inputs)?;
-    let mut copies = Vec::new();
-    while let Some((step, operation)) = steps.last().copied() {
-        // What a trigger of the base does stands in no line of the Dockerfile.
-        match operation {
-            Operation::Copy(copy) if !step.instruction.to_uppercase().starts_with("ONBUILD ") => {
-                copies.push((step, copy.as_ref()));
-                steps.pop();
-            }
-            _ => break,
-        }
+    /// The same, because the image does not stand on what was known.
+    pub fn refute(&mut self, reason: &str) {
+        self.refuted.clone_from(&self.state);
+        self.forget(reason);
     }
-    copies.reverse();
-    let below = steps.last()?.0;
-    let is_of_use = copies.iter().any(|(_, copy)| !copy.link);
-    is_of_use.then(|| Trailing { below, lower: steps.into_iter().map(|(step, _)| step).collect(), copies })
-}
-
-/// The steps of the target and of the stages that it stands on, the lowest first. `None` where a stage is not understood,
-/// or stands on what has no layers of its own.
-fn chain<'a>(graph: &'a Graph, inputs: &'a Inputs) -> Option<Vec<(&'a StepInputs, &'a Operation)>> {
-    let mut nodes: Vec<&StageNode> = Vec::new();
-    let mut next = Some(graph.target);
-    while let Some(index) = next {
-        let node = graph.stages.iter().find(|node| node.index == index)?;
-        if !node.opaque.is_empty() || node.replaced {
-            return None;
-        }
-        nodes.push(node);
-        next = match node.base {
-            // A base stands before its stage in the file, so that this ends.
-            Base::Stage(base) => Some(base),
-            Base::Image(_) => None,
-            Base::Scratch | Base::Context(_) => return None,
-        };
-    }
-    let mut steps = Vec::new();
-    for node in nodes.into_iter().rev() {
-        let known = inputs.stages.iter().find(|stage| stage.name == node.label)?;
-        for step in &node.steps {
-            if step.operation == Operation::Nothing {
-                return None;
-            }
-            steps.push((known.steps.iter().find(|known| known.number == step.number)?, &step.operation));
-        }
-    }
-    Some(steps)
-}
-
-fn destinations(trailing: &Trailing<'_>) -> Vec<String> {
-    let clear = trailing.copies.iter().filter(|(_, copy)| copy.destination.unclear.is_none());
-    let places: BTreeSet<String> = clear.map(|(_, copy)| writes::destination(copy)).collect();
-    places.into_iter().collect()
 }

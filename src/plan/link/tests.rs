@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
-use crate::dockerfile::{Dockerfile, Inputs as GraphInputs, graph};
-use crate::model::inputs::{FileKind, Part, StageInputs, StepRules};
+use crate::dockerfile::{Dockerfile, Inputs as GraphInputs, Operation, graph};
+use crate::model::inputs::{FileKind, Part, StageInputs, StepInputs, StepRules};
+use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
 use crate::model::parent_state::{Entry, EntryKind};
 use crate::model::platform::Platform;
 use crate::model::record::Record;
@@ -229,7 +230,8 @@ fn decided(text: &str, before: &str, known: &[&str], linked_before: bool) -> (Li
     let cached: BTreeSet<&Digest> =
         earlier.stages.iter().flat_map(|stage| &stage.steps).map(|step| &step.digest).collect();
     let mut decisions = Vec::new();
-    let known = Known { graph: &graph, inputs: &now, records: &[&recorded], cached: &cached };
+    let all = std::slice::from_ref(&recorded);
+    let known = Known { graph: &graph, inputs: &now, all, records: &[&recorded], cached: &cached };
     let linking = decide(known, &mut decisions);
     let said: Vec<String> = decisions.iter().map(|it| format!("{}: {}", it.choice, it.reason)).collect();
     (linking, said.join("; "))
@@ -280,6 +282,72 @@ fn only_the_end_of_the_target_is_linked() {
     let (linking, said) = decided(text, "old", &["/app", "/x", "/y"], false);
     assert_eq!(lines(&linking), [6], "{said}");
     assert!(said.starts_with("nothing up to line 5: `--chmod` is left as it is; line 6: "), "{said}");
+}
+
+#[test]
+fn what_is_linked_no_longer_is_known() {
+    let graph = graph_of("FROM img\nRUN make\nCOPY dir /app\nCOPY a.txt /etc/x");
+    let now = inputs(&graph, "new");
+    let steps: Vec<&StepInputs> = now.stages.iter().flat_map(|stage| &stage.steps).collect();
+    let last = Link { line: 9, step: steps[3].digest.clone() };
+    let linked = recorded(now.clone(), vec![last.clone()], Vec::new());
+    let as_written = recorded(now.clone(), Vec::new(), Vec::new());
+    let lines = |records: &[&Recorded], links: &[Link]| {
+        let known = Known { graph: &graph, inputs: &now, all: &[], records, cached: &BTreeSet::new() };
+        no_longer(known, &Linking { links: links.to_vec(), ..Linking::default() })
+    };
+    assert_eq!(lines(&[&linked], &[]), [4]);
+    assert_eq!(lines(&[&linked], std::slice::from_ref(&last)), [0; 0]);
+    assert_eq!(lines(&[&linked, &as_written], &[]), [0; 0], "the cache has it in both forms");
+    let other = recorded(inputs(&graph, "old"), vec![last], Vec::new());
+    assert_eq!(lines(&[&other], &[]), [0; 0], "it is another step by now");
+}
+
+#[test]
+fn what_holds_is_handed_on() {
+    let graph = graph_of("FROM img AS a\nRUN make\nFROM a\nRUN more\nCOPY dir /app");
+    let now = inputs(&graph, "new");
+    let of_step = |stage: usize, number: usize| now.stages[stage].steps[number].digest.clone();
+    let (lower, upper) = (of_step(0, 1), of_step(1, 1));
+    let known = |step: &Digest, place: &str| state(step, &[place], &[]);
+    let near = recorded(now.clone(), Vec::new(), vec![known(&upper, "/a"), known(&Digest::of(b"x"), "/x")]);
+    let far = recorded(now.clone(), Vec::new(), vec![known(&upper, "/b"), known(&lower, "/c")]);
+    let records = [near, far];
+    let handed_on = |ran: Option<(&str, u32)>, refuted: Option<ParentState>, own: &[ParentState]| {
+        let went = |stage: &StageInputs| StageOutcome {
+            name: stage.name.clone(),
+            steps: stage
+                .steps
+                .iter()
+                .map(|step| StepOutcome {
+                    number: step.number as u32,
+                    of: 2,
+                    instruction: step.instruction.clone(),
+                    platform: None,
+                    status: match ran == Some((&stage.name, step.number as u32)) {
+                        true => StepStatus::Run,
+                        false => StepStatus::Cached,
+                    },
+                    started: None,
+                    duration: std::time::Duration::ZERO,
+                })
+                .collect(),
+        };
+        let done: Vec<StageOutcome> = now.stages.iter().map(went).collect();
+        let refuted = refuted.map(Arc::new);
+        let states = carried(&graph, &now, &records, refuted.as_deref(), &done, own);
+        states.into_iter().flat_map(|state| state.known).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(handed_on(None, None, &[]), "/a /c");
+    assert_eq!(handed_on(None, Some(known(&upper, "/a")), &[]), "/b /c");
+    assert_eq!(handed_on(None, None, &[known(&upper, "/own")]), "/c");
+    assert_eq!(handed_on(Some(("stage-1", 3)), None, &[]), "/a /c", "the COPY is above");
+    assert_eq!(handed_on(Some(("stage-1", 2)), None, &[]), "/c");
+    assert_eq!(handed_on(Some(("a", 2)), None, &[]), "");
+    let many: Vec<String> = (0..6_000).map(|number| format!("/a/{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let large = recorded(now.clone(), Vec::new(), vec![state(&upper, &["/a"], &many)]);
+    assert_eq!(carried(&graph, &now, &[large], None, &[], &[]), [], "too much");
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Case {
             platforms: vec![platform],
             folder: self.folder.map(|path| CacheFolder { path: path.into(), record: None }),
             exposed: self.folder.map(PathBuf::from),
+            not_linked: None,
             warnings: Vec::new(),
         };
         let request = Request { flags: self.flags, context: Context::Folder(".".into()) };

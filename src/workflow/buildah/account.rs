@@ -29,6 +29,7 @@ fn situation<'a>(prepared: &'a Prepared, sources: &'a [String]) -> Situation<'a>
         candidates: &plan.verdicts,
         own: facts.scopes.own.as_ref().map(Scope::as_str),
         is_empty: facts.pipeline.is_ci(),
+        links: None,
     }
 }
 
