@@ -185,7 +185,10 @@ impl Results {
     fn of(read: Metadata, id: Option<String>) -> Self {
         // The graph driver store calls the image's id its digest; a digest of a manifest is something else.
         let own_id = id.as_deref().or(read.config_digest.as_deref());
-        let is_id = |digest: &Digest| own_id == Some(digest.as_str()) && read.config_digest.is_some();
+        // buildx 0.13 calls an index the image's id as well; no graph driver has one.
+        let is_index = read.descriptor.is_some_and(|it| is_index(&it.media_type));
+        let is_id =
+            |digest: &Digest| own_id == Some(digest.as_str()) && read.config_digest.is_some() && !is_index;
         Results {
             digest: read.digest.clone().filter(|digest| !is_id(digest)),
             image_id: id.or(read.config_digest.clone()).filter(|text| !text.is_empty()),
@@ -204,13 +207,26 @@ struct Metadata {
     digest: Option<Digest>,
     #[serde(rename = "containerimage.config.digest")]
     config_digest: Option<String>,
+    #[serde(rename = "containerimage.descriptor")]
+    descriptor: Option<ImageDescriptor>,
     #[serde(rename = "cache.manifest")]
     cache: Option<String>,
 }
 
 #[derive(Deserialize)]
+struct ImageDescriptor {
+    #[serde(rename = "mediaType", default)]
+    media_type: String,
+}
+
+#[derive(Deserialize)]
 struct Descriptor {
     digest: Digest,
+}
+
+fn is_index(media_type: &str) -> bool {
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"]
+        .contains(&media_type)
 }
 
 /// What buildx wrote, as it is: of a bake, an object for each target.
@@ -221,4 +237,35 @@ pub(super) fn metadata(file: &Path) -> serde_json::Map<String, serde_json::Value
 fn bounded(metadata: &Path) -> Vec<u8> {
     let small = std::fs::metadata(metadata).is_ok_and(|file| file.len() <= LARGEST_METADATA);
     if small { std::fs::read(metadata).unwrap_or_default() } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a target of a bake, and a build with an id file, come to.
+    fn digests(config: Option<&Digest>, digest: &Digest, media_type: &str) -> [Option<Digest>; 2] {
+        let descriptor = serde_json::json!({"mediaType": media_type, "digest": digest, "size": 1});
+        let told = serde_json::json!({
+            "containerimage.digest": digest,
+            "containerimage.config.digest": config,
+            "containerimage.descriptor": descriptor,
+        });
+        let read = Metadata::deserialize(&told).expect("metadata");
+        let id = config.map(ToString::to_string);
+        [Results::of_target(&told).digest, Results::of(read, id).digest]
+    }
+
+    #[test]
+    fn a_digest_is_of_a_manifest() {
+        let (config, digest) = (Digest::of(b"config"), Digest::of(b"manifest"));
+        let known = [Some(digest.clone()), Some(digest.clone())];
+        let manifest = "application/vnd.docker.distribution.manifest.v2+json";
+        assert_eq!(digests(Some(&config), &digest, manifest), known);
+        assert_eq!(digests(None, &digest, manifest), known);
+        // With a graph driver, both are the image's id.
+        assert_eq!(digests(Some(&digest), &digest, manifest), [None, None]);
+        // Docker 26 with the containerd store and attestations, buildx 0.13.1.
+        assert_eq!(digests(Some(&digest), &digest, "application/vnd.oci.image.index.v1+json"), known);
+    }
 }
