@@ -11,7 +11,7 @@
 //! would append. It reaches members that inherit from the one that it names; so each member's whole list is given, where
 //! any member's is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::member::Member;
 use crate::model::request::{Context, Flag};
@@ -142,6 +142,39 @@ pub fn overrides(members: &[Planned<'_>], built: &[&str]) -> Vec<String> {
     overrides
 }
 
+/// Overrides of Dockerfiles, where any member is built from another than its definition names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dockerfiles {
+    /// For members that are built from their own: one that inherits from a member would inherit its override.
+    pub own: Vec<String>,
+    /// For members that are built from another, which was written for them.
+    pub replaced: Vec<String>,
+}
+
+/// Finds them. `working`: the folder that names of files count from; bake has them count from the context.
+pub fn dockerfiles(members: &[Planned<'_>], working: &Path) -> Dockerfiles {
+    let mut found = Dockerfiles::default();
+    for Planned { member, build } in members {
+        let (given, planned) = (member.request.last("file"), values(build, "file").pop());
+        let is_replaced = given != planned;
+        let file = match (if is_replaced { planned } else { given }, &member.request.context) {
+            // Its text stands in the definition, and wins over any name.
+            (Some("-"), _) => continue,
+            (None, _) => "Dockerfile".to_owned(),
+            (Some(file), Context::Folder(_)) if !file.contains("://") => {
+                working.join(file).to_string_lossy().into_owned()
+            }
+            (Some(file), _) => file.to_owned(),
+        };
+        let list = if is_replaced { &mut found.replaced } else { &mut found.own };
+        list.extend(set(&member.name, "dockerfile", &[&file]));
+    }
+    match found.replaced.is_empty() {
+        true => Dockerfiles::default(),
+        false => found,
+    }
+}
+
 fn values<'a>(build: &'a Build, name: &str) -> Vec<&'a str> {
     build.flags.iter().filter(|flag| flag.name == name).filter_map(|flag| flag.value.text()).collect()
 }
@@ -245,6 +278,24 @@ mod tests {
         let build = build(&tools, &[]);
         let planned = Planned { member: &tools, build: &build };
         assert_eq!(overrides(&[planned], &[]), ["tools.output=type=cacheonly"]);
+    }
+
+    #[test]
+    fn a_dockerfile_of_ours_is_for_one_member_alone() {
+        let own = member("own", &[("file", "api/Dockerfile")]);
+        let (api, inline) = (member("api", &[]), member("inline", &[("file", "-")]));
+        let builds = [build(&own, &[]), build(&api, &[]), build(&inline, &[])];
+        let shown = |builds: &[Build]| {
+            let members = [&own, &api, &inline];
+            let planned = members.into_iter().zip(builds).map(|(member, build)| Planned { member, build });
+            let Dockerfiles { own, replaced } = dockerfiles(&planned.collect::<Vec<_>>(), Path::new("/work"));
+            format!("{} | {}", own.join(" "), replaced.join(" "))
+        };
+        assert_eq!(shown(&builds), " | ");
+        let linked = [builds[0].reading("/tmp/x/Dockerfile"), builds[1].clone(), builds[2].clone()];
+        assert_eq!(shown(&linked), "api.dockerfile=Dockerfile | own.dockerfile=/tmp/x/Dockerfile");
+        let linked = [builds[0].clone(), builds[1].reading("/tmp/x/Dockerfile"), builds[2].clone()];
+        assert_eq!(shown(&linked), "own.dockerfile=/work/api/Dockerfile | api.dockerfile=/tmp/x/Dockerfile");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) fn planned(request: &Request, prepared: &Prepared) -> Outcome {
         candidates: plan.chain.verdicts.clone(),
         tags: request.tags(),
         inputs: facts.inputs.as_ref().ok().map(|inputs| inputs.digest.to_string()),
+        linked: plan.link.links.clone(),
         ..Outcome::begun(facts.pipeline.clone(), facts.engine.clone(), plan.strategy, facts.modes.clone())
     }
 }

@@ -145,12 +145,11 @@ pub(super) async fn carry_out_prepared(
         let warning = format!("building once more without links: {reason}");
         world.printer.warning(&warning);
         warnings.push(warning);
-        link::restore(plan, rewritten, &reason);
+        link::restore(plan, &rewritten, &reason);
         built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
     }
     let mut outcome = account::planned(request, &prepared);
     outcome.preparation = preparation;
-    outcome.linked.clone_from(&prepared.plan.link.links);
     let mut failure = None;
     match built {
         Err(process::Error::Interrupted { signal }) => {
@@ -161,6 +160,9 @@ pub(super) async fn carry_out_prepared(
         Ok(built) => {
             // As far as a record can tell.
             outcome.duration = begun.elapsed();
+            take(&prepared, &built, &mut outcome);
+            let lasted = outcome.duration;
+            link::remember(request, &prepared, &mut outcome, lasted).await;
             failure =
                 finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
             if let (Some(place), BuildStatus::Succeeded) = (&prepared.plan.store, outcome.status) {
@@ -231,7 +233,22 @@ async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<Str
     }
 }
 
-/// Takes what the engine did into the outcome; after a build that succeeded, pushes and keeps what is to be kept.
+/// Takes what the engine did into the outcome.
+pub(super) fn take(prepared: &Prepared, built: &Built, outcome: &mut Outcome) {
+    outcome.exit_code = built.code;
+    outcome.stages = built.steps.stages(&account::labels(&prepared.facts));
+    outcome.traffic = built.steps.traffic();
+    outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
+    if prepared.plan.reading != Reading::Unknown {
+        outcome.explanation = Some(account::conclusion(prepared, outcome));
+    }
+    if built.code == 0 {
+        outcome.status = BuildStatus::Succeeded;
+        link::tell(prepared.facts.inputs.as_deref().ok(), outcome);
+    }
+}
+
+/// After a build that succeeded, whose outcome has what the engine did: pushes and keeps what is to be kept.
 pub(super) async fn finish(
     request: &Request,
     prepared: &Prepared,
@@ -241,18 +258,9 @@ pub(super) async fn finish(
     outcome: &mut Outcome,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    outcome.exit_code = built.code;
-    outcome.stages = built.steps.stages(&account::labels(&prepared.facts));
-    outcome.traffic = built.steps.traffic();
-    outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
-    if prepared.plan.reading != Reading::Unknown {
-        outcome.explanation = Some(account::conclusion(prepared, outcome));
-    }
     if built.code != 0 {
         return Ok(());
     }
-    outcome.status = BuildStatus::Succeeded;
-    link::tell(prepared.facts.inputs.as_deref().ok(), outcome);
     let done = after(request, prepared, runner, docker, built, outcome, warnings).await;
     if done.is_err() {
         outcome.status = BuildStatus::Failed;
@@ -338,9 +346,6 @@ async fn after(
     let imported = prepared.plan.chain.cache.as_ref();
     let finished = Finished { stages: &stages, built, facts, imported, source, runner, docker, client };
     let place = records::place(facts, &prepared.plan, outcome);
-    if place.is_some() && prepared.plan.keep != Keep::GivenUp {
-        link::remember(request, prepared, outcome, outcome.duration).await;
-    }
     // BuildKit has exported its cache by now, so that the record need not wait for what is left to do.
     let is_exported =
         matches!(prepared.plan.keep, Keep::Export(_)) && built.steps.cache_export_error().is_none();

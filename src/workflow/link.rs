@@ -20,6 +20,7 @@ use crate::registry::Client;
 use crate::workflow::decide::Prepared;
 use crate::workflow::engine_run::Results;
 use crate::workflow::named::NamedDockerfile;
+use crate::workflow::records;
 use crate::workflow::source::Text;
 
 /// Layers that are read at once.
@@ -63,9 +64,9 @@ pub(super) fn rewrite(prepared: &mut Prepared) -> Option<Rewritten> {
 }
 
 /// The build as the user wrote it: for this reason, what lies below is not what the links were decided from.
-pub(super) fn restore(plan: &mut Plan, rewritten: Rewritten, reason: &str) {
+pub(super) fn restore(plan: &mut Plan, rewritten: &Rewritten, reason: &str) {
     plan.build.flags.retain(|flag| flag.name != "file");
-    plan.build.flags.extend(rewritten.as_written);
+    plan.build.flags.extend(rewritten.as_written.iter().cloned());
     plan.link.refute(reason);
 }
 
@@ -203,7 +204,9 @@ pub(super) fn tell(inputs: Option<&Inputs>, outcome: &mut Outcome) {
     }
     let lines: Vec<String> = outcome.linked.iter().map(|link| link.line.to_string()).collect();
     if !lines.is_empty() {
-        let note = format!("line {}: built as COPY --link; no layer below was fetched", lines.join(", "));
+        // An engine that stores what it pushes fetches them for that.
+        let fetched = if outcome.traffic.fetched == 0 { "; no layer below was fetched" } else { "" };
+        let note = format!("line {}: built as COPY --link{fetched}", lines.join(", "));
         outcome.explanation.get_or_insert_default().notes.push(note);
     }
 }
@@ -218,10 +221,16 @@ fn pushed(request: &Request, digest: Option<&str>) -> Option<Reference> {
     Some(name.repository().with_digest(&digest?.parse().ok()?))
 }
 
-/// Takes into the outcome, from where the record has it, what is known of lower layers: what the links stand on, what is
-/// learnt now, and what earlier builds knew that still holds. `built`: how long the build took.
+/// Takes into the outcome of a build, where there will be a record of it, what is known of lower layers: what the links
+/// stand on, what is learnt now, and what earlier builds knew that still holds. `built`: how long the build took, or all
+/// that are remembered at once.
 pub(super) async fn remember(request: &Request, prepared: &Prepared, outcome: &mut Outcome, built: Duration) {
-    let linking = &prepared.plan.link;
+    let plan = &prepared.plan;
+    // Without a cache, every step runs, and nothing is gained.
+    if plan.keep == Keep::GivenUp || records::place(&prepared.facts, plan, outcome).is_none() {
+        return;
+    }
+    let linking = &plan.link;
     outcome.parent_states.extend(linking.state.as_deref().cloned());
     let image = pushed(request, outcome.digest.as_deref());
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {

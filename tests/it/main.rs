@@ -32,6 +32,7 @@ mod gitlab_templates;
 mod ignore_oracle;
 mod init;
 mod link;
+mod link_group;
 mod lint;
 mod modes;
 mod plan;

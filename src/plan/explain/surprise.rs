@@ -36,7 +36,8 @@ pub(super) fn surprises(
             let expected = known.contains(&step.digest);
             match of_all_platforms(inputs, done, stage, step) {
                 Some(StepStatus::Run | StepStatus::Failed) => expected,
-                Some(StepStatus::Cached) => !expected,
+                // As a layer of its own it does not depend on those before it, as its digest does.
+                Some(StepStatus::Cached) => !expected && !links.is_some_and(|links| links.has(&step.digest)),
                 Some(StepStatus::Skipped) | None => false,
             }
         };

@@ -151,7 +151,7 @@ pub async fn decide(
             if group.has_other_way && !can_bake(engine) {
                 return Ok(Err(Box::new(engine.clone())));
             }
-            prepare_those(world, &client, engine, &open, &mut states).await?;
+            prepare_those(world, &client, engine, group, &open, &mut states).await?;
             // What the engine told may have shown further images.
             continue;
         }
@@ -208,6 +208,7 @@ async fn prepare_those(
     world: &World,
     client: &Client,
     engine: &Engine,
+    group: &Group,
     places: &[usize],
     states: &mut Vec<State>,
 ) -> Result<(), Error> {
@@ -219,7 +220,7 @@ async fn prepare_those(
         }
     }
     let (open_places, learnt): (Vec<usize>, Vec<Learnt>) = open.into_iter().unzip();
-    let prepared = prepare::prepare(world, client, engine, learnt).await?;
+    let prepared = prepare::prepare(world, client, engine, group, learnt).await?;
     let prepared = prepared.into_iter().map(|(it, answer)| State::Prepared(Box::new(it), answer));
     let mut all: BTreeMap<usize, State> = open_places.into_iter().zip(prepared).collect();
     all.extend(others);

@@ -6,6 +6,7 @@ pub mod compose;
 pub mod decide;
 pub mod define;
 mod learn;
+mod links;
 pub mod prepare;
 pub mod run;
 pub mod singly;

@@ -1,20 +1,22 @@
 //! Facts and plan of every member that is built. Where we run and what builds is found out once; the registry is asked for
 //! all members at once.
 
+use std::path::Path;
+
 use futures_util::future::try_join_all;
 
 use crate::model::engine::{Driver, Engine, Frontend};
 use crate::model::member::Member;
 use crate::model::request::Flag;
 use crate::model::settings::{Settings, Strategy};
-use crate::plan::group::{self, Planned};
-use crate::plan::link::{self, Linking};
+use crate::plan::group::{self, Dockerfiles, Planned};
 use crate::plan::reuse::Looked;
 use crate::plan::steps::{self, Decision, Keep};
 use crate::registry::Client;
 use crate::workflow::decide::Prepared;
 use crate::workflow::error::Error;
 use crate::workflow::facts::{self, Gathered};
+use crate::workflow::group::define::Group;
 use crate::workflow::group::learn::Learnt;
 use crate::workflow::group::targets::{self, Described};
 use crate::workflow::reuse::look::Answer;
@@ -89,6 +91,11 @@ impl PreparedGroup {
         }
     }
 
+    /// What bake is told of Dockerfiles that were written for members. `working`: the folder that it runs in.
+    pub(super) fn dockerfiles(&self, working: &Path) -> Dockerfiles {
+        group::dockerfiles(&self.planned(), working)
+    }
+
     fn planned(&self) -> Vec<Planned<'_>> {
         self.members.iter().map(PreparedMember::planned).collect()
     }
@@ -125,6 +132,7 @@ pub(super) async fn prepare(
     world: &World,
     client: &Client,
     engine: &Engine,
+    group: &Group,
     mut members: Vec<Learnt>,
 ) -> Result<Vec<(PreparedMember, Option<Box<Answer>>)>, Error> {
     // Nobody has looked yet, or for another platform.
@@ -141,12 +149,14 @@ pub(super) async fn prepare(
         let targets = world.unless_interrupted(needed).await?;
         members.iter_mut().for_each(|it| it.before.targets.clone_from(&targets));
     }
-    let prepared = members.into_iter().map(|learnt| one(world, learnt, engine.clone(), client.clone()));
+    let prepared =
+        members.into_iter().map(|learnt| one(world, group, learnt, engine.clone(), client.clone()));
     world.unless_interrupted(try_join_all(prepared)).await
 }
 
 async fn one(
     world: &World,
+    group: &Group,
     learnt: Learnt,
     engine: Engine,
     client: Client,
@@ -158,16 +168,15 @@ async fn one(
     }
     let request = &member.request;
     let ready = std::future::ready(Ok(engine));
-    let Gathered { facts, contexts, answer } =
+    let Gathered { mut facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
+    facts.not_linked = not_linked(group, &member);
+    let request = &member.request;
     let mut chosen = request.clone();
     if facts.reuse.from_nothing {
         chosen.flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
     }
     let mut plan = steps::plan(&chosen, &settings, &facts)?;
-    // bake reads the Dockerfiles that its definition names.
-    plan.link = Linking::default();
-    plan.decisions.retain(|decision| decision.topic != link::TOPIC);
     if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond().is_empty() {
         plan.keep = Keep::Nothing;
         plan.decisions.push(Decision {
@@ -181,6 +190,18 @@ async fn one(
     }
     let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
     Ok((PreparedMember { member, settings, prepared }, answer))
+}
+
+/// What keeps the `COPY`s of a member from being linked, beside what keeps those of any build.
+fn not_linked(group: &Group, member: &Member) -> Option<String> {
+    // What builds on it would have another cache key too, which its input digest does not tell.
+    let above = group.members.iter().find(|other| other.needs.contains(&member.name));
+    match (above, member.unknown.first()) {
+        _ if group.bake.address().is_some() => Some("the definition is at an address".to_owned()),
+        (Some(above), _) => Some(format!("target `{}` builds on it", above.name)),
+        (None, Some(key)) => Some(format!("`{key}` of its definition is not known to layerlift")),
+        (None, None) => None,
+    }
 }
 
 /// Whether one bake can build all of a compose project here.

@@ -1,6 +1,6 @@
 //! The runs of the engine that build a group, and what follows them for each member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Outcome, T
 use crate::model::pipeline::Provider;
 use crate::model::request::{Context, Flag, Request};
 use crate::model::settings::{Settings, Strategy};
+use crate::plan::group::Dockerfiles;
 use crate::plan::retry;
 use crate::plan::steps::Facts;
 use crate::registry::Client;
@@ -32,6 +33,7 @@ use crate::workflow::engine_run::{self, Built, Results, Runner};
 use crate::workflow::error::Error;
 use crate::workflow::group::decide::{AnsweredMember, DecidedGroup};
 use crate::workflow::group::define::Group;
+use crate::workflow::group::links::Links;
 use crate::workflow::group::prepare::{PreparedGroup, PreparedMember};
 use crate::workflow::group::targets::{self, Known};
 use crate::workflow::reuse::files;
@@ -39,7 +41,7 @@ use crate::workflow::reuse::store::{self, NotKept};
 use crate::workflow::stand_in::{self, StandIn};
 use crate::workflow::tell;
 use crate::workflow::world::World;
-use crate::workflow::{account, attempts};
+use crate::workflow::{account, attempts, link};
 
 /// Builds what was decided to be built, and tells of the whole group. The outcome is reported already; what is left to the
 /// caller is the exit code. `begun`: when the first question was asked.
@@ -114,6 +116,8 @@ async fn build_left(
         build::before(&mut it.prepared, &docker, &world.interrupts, warnings).await;
     }
     let stand_ins = stand_ins(world, group, &mut prepared, &mut general).await;
+    let links = Links::make(&mut prepared);
+    let names: Vec<String> = prepared.members.iter().map(|it| it.member.name.clone()).collect();
     let preparation = begun.elapsed();
     outcome.preparation = preparation;
     if !group.quiet {
@@ -123,11 +127,12 @@ async fn build_left(
     }
     let mut built: BTreeMap<usize, Built> = BTreeMap::new();
     let mut sections = sections(&prepared);
-    let waves = prepared.waves();
-    let is_only = waves.len() == 1 && prepared.members.len() == group.members.len();
-    for members in &waves {
+    let mut waves: VecDeque<Vec<usize>> = prepared.waves().into();
+    let is_whole = |members: &[usize]| members.len() == group.members.len();
+    while let Some(members) = waves.pop_front() {
+        let is_only = is_whole(&members);
         let way = Way { settings, group, docker: &docker, stand_ins: &stand_ins, is_only };
-        match engine_runs(world, way, members, &mut prepared, &mut sections, &mut general).await {
+        match engine_runs(world, way, &members, &mut prepared, &mut sections, &mut general).await {
             Err(process::Error::Interrupted { signal }) => {
                 outcome.status = BuildStatus::Interrupted;
                 outcome.exit_code = 128 + signal;
@@ -141,10 +146,25 @@ async fn build_left(
                 let traffic = whole.steps.traffic();
                 outcome.traffic.context += traffic.context;
                 outcome.traffic.fetched += traffic.fetched;
-                for index in members {
+                for index in &members {
                     built.insert(*index, whole.of(&prepared.members[*index].member.name));
                 }
                 metadata.extend(whole.metadata);
+                let others = match whole.code {
+                    0 => {
+                        links
+                            .refuted(client, &mut prepared, &members, &built, |index, warning| {
+                                let name = &names[index];
+                                world.printer.warning(&format!("{name}: {warning}"));
+                                warnings[index].push(warning);
+                            })
+                            .await
+                    }
+                    _ => Vec::new(),
+                };
+                if !others.is_empty() {
+                    waves.push_front(others);
+                }
             }
         }
         if outcome.status != BuildStatus::Succeeded {
@@ -152,9 +172,25 @@ async fn build_left(
         }
     }
     let mut finished: Vec<Outcome> = Vec::new();
-    for (index, (it, warnings)) in prepared.members.iter().zip(&mut warnings).enumerate() {
+    for (index, it) in prepared.members.iter().enumerate() {
         let mut member = account::planned(&it.member.request, &it.prepared);
         (member.status, member.exit_code) = (outcome.status, outcome.exit_code);
+        if let Some(own) = built.get(&index) {
+            (member.preparation, member.duration) = (preparation, begun.elapsed());
+            build::take(&it.prepared, own, &mut member);
+            if own.code != 0 {
+                member.status = BuildStatus::Failed;
+            }
+        }
+        finished.push(member);
+    }
+    let lasted = begun.elapsed();
+    let members = prepared.members.iter().zip(&mut finished);
+    join_all(members.map(|(it, member)| link::remember(&it.member.request, &it.prepared, member, lasted)))
+        .await;
+    for (index, ((it, warnings), member)) in
+        prepared.members.iter().zip(&mut warnings).zip(&mut finished).enumerate()
+    {
         if let Some(own) = built.get(&index) {
             let runner = Runner {
                 world,
@@ -166,13 +202,8 @@ async fn build_left(
                 to_stdout: false,
             };
             let (request, prepared) = (&it.member.request, &it.prepared);
-            if own.code != 0 {
-                member.status = BuildStatus::Failed;
-            }
-            (member.preparation, member.duration) = (preparation, begun.elapsed());
-            build::finish(request, prepared, runner, &docker, own, &mut member, warnings).await?;
+            build::finish(request, prepared, runner, &docker, own, member, warnings).await?;
         }
-        finished.push(member);
     }
     let kept = store(world, client, &docker, &prepared, &built, &finished, began).await;
     for (((it, kept), mut member), mut warnings) in
@@ -321,7 +352,9 @@ async fn engine_runs(
     let mut pushes = 1;
     loop {
         let wave = prepared.wave(members);
-        let overrides = [wave.overrides, folders(prepared, way.stand_ins)].concat();
+        let Dockerfiles { own, replaced } = prepared.dockerfiles(&world.folder);
+        // Of several for one target the last stands.
+        let overrides = [wave.overrides, own, folders(prepared, way.stand_ins), replaced].concat();
         let added = bake::added(&prepared.engine, &overrides, folder.as_deref());
         let for_us_alone = group.metadata_file.is_none();
         let mut command = way.docker.applied(bake.run(&buildx, format, added, &metadata, for_us_alone));
