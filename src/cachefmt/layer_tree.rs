@@ -85,8 +85,8 @@ pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> 
     Ok(part)
 }
 
-/// The tree of several layers, the lowest first.
-pub fn overlaid(parts: Vec<LayerPart>) -> Vec<Entry> {
+/// The tree of several layers, the lowest first, as far as it is wanted; the layers may have been read for other places too.
+pub fn overlaid<'a>(parts: impl IntoIterator<Item = &'a LayerPart>, places: &[String]) -> Vec<Entry> {
     let mut tree: BTreeMap<String, Entry> = BTreeMap::new();
     for part in parts {
         for folder in &part.opaque {
@@ -96,14 +96,14 @@ pub fn overlaid(parts: Vec<LayerPart>) -> Vec<Entry> {
             tree.remove(path);
             remove_below(&mut tree, path);
         }
-        for entry in part.entries {
+        for entry in &part.entries {
             if entry.kind != EntryKind::Folder {
                 remove_below(&mut tree, &entry.path);
             }
-            tree.insert(entry.path.clone(), entry);
+            tree.insert(entry.path.clone(), entry.clone());
         }
     }
-    tree.into_values().collect()
+    tree.into_values().filter(|entry| counts(&entry.path, places)).collect()
 }
 
 fn remove_below(tree: &mut BTreeMap<String, Entry>, folder: &str) {
@@ -177,7 +177,8 @@ mod tests {
             let xattrs = if entry.xattrs { " xattrs" } else { "" };
             format!("{} {:?} {:o} {}:{}{xattrs}", entry.path, entry.kind, entry.mode, entry.uid, entry.gid)
         };
-        overlaid(parts.collect()).iter().map(shown).collect::<Vec<_>>().join("\n")
+        let parts: Vec<LayerPart> = parts.collect();
+        overlaid(&parts, &places).iter().map(shown).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -211,6 +212,18 @@ mod tests {
         /app Folder 755 7:0
         /app/a File 644 7:0
         ");
+    }
+
+    #[test]
+    fn what_was_read_for_others_is_left_out() {
+        let places = |places: &[&str]| places.iter().map(|place| (*place).to_owned()).collect::<Vec<_>>();
+        let lower = layer(&["app/", "app/a", "srv/", "srv/b"]);
+        let part = layer_part(&lower[..], &places(&["/app", "/srv"])).expect("read");
+        let names = |of: &[&str]| -> Vec<String> {
+            overlaid([&part], &places(of)).into_iter().map(|entry| entry.path).collect()
+        };
+        assert_eq!(names(&["/app"]), ["/app", "/app/a"]);
+        assert_eq!(names(&["/srv/b", "/app/x"]), ["/app", "/srv", "/srv/b"]);
     }
 
     #[test]

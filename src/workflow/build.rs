@@ -162,7 +162,8 @@ pub(super) async fn carry_out_prepared(
             outcome.duration = begun.elapsed();
             take(&prepared, &built, &mut outcome);
             let lasted = outcome.duration;
-            link::remember(request, &prepared, &mut outcome, lasted).await;
+            let done = link::Done { request, prepared: &prepared, outcome: &mut outcome };
+            link::remember(vec![done], lasted).await;
             failure =
                 finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
             if let (Some(place), BuildStatus::Succeeded) = (&prepared.plan.store, outcome.status) {

@@ -1,36 +1,27 @@
 //! The last `COPY`s as layers of their own: the Dockerfile that is built instead, what lies below them, and the check that
 //! the image stands on just that.
 
+mod learn;
+
 use std::time::Duration;
 
-use flate2::read::MultiGzDecoder;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio_util::io::SyncIoBridge;
+use futures_util::future::join_all;
 
-use crate::cachefmt::{self, ImageLayer, Kind, LayerPart};
+use crate::cachefmt::{self, ImageLayer, Kind};
 use crate::dockerfile::{Dockerfile, linked};
 use crate::model::inputs::{Inputs, StepInputs};
 use crate::model::outcome::Outcome;
-use crate::model::parent_state::ParentState;
-use crate::model::reference::{Reference, Repository};
+use crate::model::reference::Reference;
 use crate::model::request::{Flag, Request};
-use crate::plan::link::{Linking, Wanted, carried};
+use crate::plan::link::{Linking, carried};
 use crate::plan::steps::{Facts, Plan};
 use crate::registry::Client;
 use crate::workflow::decide::Prepared;
 use crate::workflow::engine_run::Results;
+use crate::workflow::link::learn::Reading;
 use crate::workflow::named::NamedDockerfile;
 use crate::workflow::records;
 use crate::workflow::source::Text;
-
-/// Layers that are read at once.
-const AT_ONCE: usize = 4;
-
-/// The most that is fetched to learn what lies below, in bytes of compressed layers.
-const MOST_FETCHED: u64 = 1 << 30;
-
-/// The most entries that are kept of what lies below: a `COPY . /` would keep the whole tree.
-const MOST_ENTRIES: usize = 5_000;
 
 /// The longest time to learn in: this, or a part of the build's own where that is more.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -100,76 +91,6 @@ pub(super) async fn check(
     }
 }
 
-/// Learns from the layers of a pushed image what lies below its last steps. `Err`: why that is not learnt.
-async fn learn(
-    client: &Client,
-    image: &Reference,
-    wanted: &Wanted,
-    copies: usize,
-) -> Result<ParentState, String> {
-    let mut layers = layers(client, image).await?;
-    let above = layers.split_off(layers.len().saturating_sub(copies));
-    let is_copy =
-        |layer: &ImageLayer| ["COPY ", "ADD "].iter().any(|name| layer.created_by.starts_with(name));
-    if above.len() != copies || !above.iter().all(is_copy) {
-        return Err("its last layers are not those of the last steps".to_owned());
-    }
-    if layers.iter().map(|layer| layer.blob.size).sum::<u64>() > MOST_FETCHED {
-        return Err("the layers below are too large to be read".to_owned());
-    }
-    if !layers.iter().all(ImageLayer::is_readable) {
-        return Err("the layers below are packed in a way that layerlift does not read".to_owned());
-    }
-    let repository = image.repository();
-    let parts: Vec<LayerPart> = stream::iter(&layers)
-        .map(|layer| part(client, repository, layer, &wanted.destinations))
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let entries = cachefmt::overlaid(parts);
-    if entries.len() > MOST_ENTRIES {
-        return Err("too much lies where the last steps write".to_owned());
-    }
-    Ok(ParentState {
-        step: wanted.step.clone(),
-        layers: layers.into_iter().map(|layer| layer.diff_id).collect(),
-        known: wanted.destinations.clone(),
-        entries,
-    })
-}
-
-/// The headers of one layer, read as it comes.
-async fn part(
-    client: &Client,
-    repository: &Repository,
-    layer: &ImageLayer,
-    places: &[String],
-) -> Result<LayerPart, String> {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 18);
-    let (reader, places) = (SyncIoBridge::new(ours), places.to_vec());
-    let is_gzip = layer.blob.media_type.ends_with("gzip");
-    let read = tokio::task::spawn_blocking(move || match is_gzip {
-        true => whole(MultiGzDecoder::new(reader), &places),
-        false => whole(reader, &places),
-    });
-    let fetch = async {
-        let fetched = client.fetch_blob(repository, &layer.blob.digest, layer.blob.size, &mut theirs).await;
-        drop(theirs);
-        fetched
-    };
-    let (fetched, read) = tokio::join!(fetch, read);
-    // Only now is it known that the bytes were the blob's.
-    fetched.map_err(|error| error.to_string())?;
-    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-}
-
-/// Reads a layer to its end, which may lie behind the end of the archive.
-fn whole(mut layer: impl std::io::Read, places: &[String]) -> std::io::Result<LayerPart> {
-    let part = cachefmt::layer_part(&mut layer, places);
-    std::io::copy(&mut layer, &mut std::io::sink())?;
-    part
-}
-
 /// The layers of an image of one platform.
 async fn layers(client: &Client, image: &Reference) -> Result<Vec<ImageLayer>, String> {
     let read = async {
@@ -221,24 +142,35 @@ fn pushed(request: &Request, digest: Option<&str>) -> Option<Reference> {
     Some(name.repository().with_digest(&digest?.parse().ok()?))
 }
 
-/// Takes into the outcome of a build, where there will be a record of it, what is known of lower layers: what the links
-/// stand on, what is learnt now, and what earlier builds knew that still holds. `built`: how long the build took, or all
-/// that are remembered at once.
-pub(super) async fn remember(request: &Request, prepared: &Prepared, outcome: &mut Outcome, built: Duration) {
-    let plan = &prepared.plan;
-    // Without a cache, every step runs, and nothing is gained.
-    if plan.keep == Keep::GivenUp || records::place(&prepared.facts, plan, outcome).is_none() {
-        return;
-    }
-    let linking = &plan.link;
+/// A build that succeeded.
+pub(super) struct Done<'a> {
+    pub(super) request: &'a Request,
+    pub(super) prepared: &'a Prepared,
+    /// With its steps as they went.
+    pub(super) outcome: &'a mut Outcome,
+}
+
+/// Takes into the outcomes of builds, where there will be records of them, what is known of lower layers: what the links
+/// stand on, what is learnt now, from all at once, and what earlier builds knew that still holds. `lasted`: how long they
+/// took together.
+pub(super) async fn remember(mut builds: Vec<Done<'_>>, lasted: Duration) {
+    builds.retain(|Done { prepared: Prepared { facts, plan, .. }, outcome, .. }| {
+        // Where the cache is given up, every step runs, and nothing is gained.
+        plan.keep != Keep::GivenUp && records::place(facts, plan, outcome).is_some()
+    });
+    let wanted = builds.iter().filter_map(|it| it.prepared.plan.link.wanted.as_ref());
+    let reading = Reading::of(wanted);
+    let patience = PATIENCE.max(lasted / SHARE);
+    join_all(builds.into_iter().map(|it| one(it, &reading, patience))).await;
+}
+
+async fn one(Done { request, prepared, outcome }: Done<'_>, reading: &Reading, patience: Duration) {
+    let linking = &prepared.plan.link;
     outcome.parent_states.extend(linking.state.as_deref().cloned());
     let image = pushed(request, outcome.digest.as_deref());
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {
-        let learnt = tokio::time::timeout(
-            PATIENCE.max(built / SHARE),
-            learn(&prepared.client, &image, wanted, linking.copies),
-        )
-        .await;
+        let learning = reading.learn(&prepared.client, &image, wanted, linking.copies);
+        let learnt = tokio::time::timeout(patience, learning).await;
         match learnt.unwrap_or_else(|_| Err("that would take too long".to_owned())) {
             Ok(state) => outcome.parent_states.push(state),
             Err(reason) => {

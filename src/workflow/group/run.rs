@@ -185,9 +185,12 @@ async fn build_left(
         finished.push(member);
     }
     let lasted = begun.elapsed();
-    let members = prepared.members.iter().zip(&mut finished);
-    join_all(members.map(|(it, member)| link::remember(&it.member.request, &it.prepared, member, lasted)))
-        .await;
+    let done = prepared.members.iter().zip(&mut finished).map(|(it, outcome)| link::Done {
+        request: &it.member.request,
+        prepared: &it.prepared,
+        outcome,
+    });
+    link::remember(done.collect(), lasted).await;
     for (index, ((it, warnings), member)) in
         prepared.members.iter().zip(&mut warnings).zip(&mut finished).enumerate()
     {

@@ -1,0 +1,127 @@
+//! Learning from the layers of pushed images what lies below their last steps.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flate2::read::MultiGzDecoder;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::sync::OnceCell;
+use tokio_util::io::SyncIoBridge;
+
+use crate::cachefmt::{self, ImageLayer, LayerPart};
+use crate::model::parent_state::ParentState;
+use crate::model::reference::{Digest, Reference, Repository};
+use crate::plan::link::Wanted;
+use crate::registry::Client;
+use crate::workflow::link::layers;
+
+/// Layers of an image that are read at once.
+const AT_ONCE: usize = 4;
+
+/// The most that is fetched to learn what lies below, in bytes of compressed layers.
+const MOST_FETCHED: u64 = 1 << 30;
+
+/// The most entries that are kept of what lies below: a `COPY . /` would keep the whole tree.
+const MOST_ENTRIES: usize = 5_000;
+
+/// What is read for images that are learnt from at once. A layer that several of them have is read once.
+pub(super) struct Reading {
+    /// Where all of them write.
+    places: Vec<String>,
+    /// What was read, by the layer's blob.
+    parts: Mutex<HashMap<Digest, Arc<OnceCell<LayerPart>>>>,
+}
+
+impl Reading {
+    /// Nothing is read yet.
+    pub(super) fn of<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> Self {
+        let places: BTreeSet<&String> = wanted.flat_map(|wanted| &wanted.destinations).collect();
+        Reading { places: places.into_iter().cloned().collect(), parts: Mutex::default() }
+    }
+
+    /// Learns from the layers of a pushed image what lies below its last steps. `Err`: why that is not learnt.
+    pub(super) async fn learn(
+        &self,
+        client: &Client,
+        image: &Reference,
+        wanted: &Wanted,
+        copies: usize,
+    ) -> Result<ParentState, String> {
+        let mut layers = layers(client, image).await?;
+        let above = layers.split_off(layers.len().saturating_sub(copies));
+        let is_copy =
+            |layer: &ImageLayer| ["COPY ", "ADD "].iter().any(|name| layer.created_by.starts_with(name));
+        if above.len() != copies || !above.iter().all(is_copy) {
+            return Err("its last layers are not those of the last steps".to_owned());
+        }
+        if layers.iter().map(|layer| layer.blob.size).sum::<u64>() > MOST_FETCHED {
+            return Err("the layers below are too large to be read".to_owned());
+        }
+        if !layers.iter().all(ImageLayer::is_readable) {
+            return Err("the layers below are packed in a way that layerlift does not read".to_owned());
+        }
+        let repository = image.repository();
+        let parts: Vec<Arc<OnceCell<LayerPart>>> = stream::iter(&layers)
+            .map(|layer| self.part(client, repository, layer))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let entries = cachefmt::overlaid(parts.iter().filter_map(|part| part.get()), &wanted.destinations);
+        if entries.len() > MOST_ENTRIES {
+            return Err("too much lies where the last steps write".to_owned());
+        }
+        Ok(ParentState {
+            step: wanted.step.clone(),
+            layers: layers.into_iter().map(|layer| layer.diff_id).collect(),
+            known: wanted.destinations.clone(),
+            entries,
+        })
+    }
+
+    /// The headers of one layer; the cell is full.
+    async fn part(
+        &self,
+        client: &Client,
+        repository: &Repository,
+        layer: &ImageLayer,
+    ) -> Result<Arc<OnceCell<LayerPart>>, String> {
+        let cell = {
+            let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(parts.entry(layer.blob.digest.clone()).or_default())
+        };
+        cell.get_or_try_init(|| read(client, repository, layer, &self.places)).await?;
+        Ok(cell)
+    }
+}
+
+/// The headers of one layer, read as it comes.
+async fn read(
+    client: &Client,
+    repository: &Repository,
+    layer: &ImageLayer,
+    places: &[String],
+) -> Result<LayerPart, String> {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 18);
+    let (reader, places) = (SyncIoBridge::new(ours), places.to_vec());
+    let is_gzip = layer.blob.media_type.ends_with("gzip");
+    let read = tokio::task::spawn_blocking(move || match is_gzip {
+        true => whole(MultiGzDecoder::new(reader), &places),
+        false => whole(reader, &places),
+    });
+    let fetch = async {
+        let fetched = client.fetch_blob(repository, &layer.blob.digest, layer.blob.size, &mut theirs).await;
+        drop(theirs);
+        fetched
+    };
+    let (fetched, read) = tokio::join!(fetch, read);
+    // Only now is it known that the bytes were the blob's.
+    fetched.map_err(|error| error.to_string())?;
+    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+/// Reads a layer to its end, which may lie behind the end of the archive.
+fn whole(mut layer: impl std::io::Read, places: &[String]) -> std::io::Result<LayerPart> {
+    let part = cachefmt::layer_part(&mut layer, places);
+    std::io::copy(&mut layer, &mut std::io::sink())?;
+    part
+}
