@@ -14,7 +14,7 @@ use crate::model::outcome::Outcome;
 use crate::model::reference::Reference;
 use crate::model::request::{Flag, Request};
 use crate::plan::link::{Linking, carried};
-use crate::plan::steps::{Facts, Plan};
+use crate::plan::steps::{Facts, Keep, Plan};
 use crate::registry::Client;
 use crate::workflow::decide::Prepared;
 use crate::workflow::engine_run::Results;
