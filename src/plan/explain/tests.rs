@@ -440,6 +440,8 @@ fn what_is_read_decides_which_records_count() {
     };
     let main_only = std::slice::from_ref(&main);
     let all = [mine.clone(), main.clone()];
+    let mut given_up = main.clone();
+    Arc::make_mut(&mut given_up.record).given_up = true;
     let text = [
         said(Reading::Chain, main_only, &["branch-main"], true),
         said(Reading::Chain, main_only, &[], true),
@@ -450,6 +452,10 @@ fn what_is_read_decides_which_records_count() {
         said(Reading::Elsewhere, &all, &[], false),
         said(Reading::Elsewhere, main_only, &[], true),
         said(Reading::Unknown, &all, &[], true),
+        said(Reading::GivenUp, main_only, &["branch-main"], true),
+        said(Reading::GivenUp, main_only, &["branch-main"], false),
+        said(Reading::GivenUp, &all, &[], false),
+        said(Reading::Chain, &[given_up], &["branch-main"], true),
     ];
     insta::assert_snapshot!(text.join("\n"), @r"
     Some((3, 6)) 
@@ -461,6 +467,10 @@ fn what_is_read_decides_which_records_count() {
     Some((0, 6)) 
     None 
     None 
+    Some((6, 6)) 
+    None 
+    Some((0, 6)) 
+    None the last build of branch-main kept no cache, an older one did: which steps will run is not known
     ");
 }
 
