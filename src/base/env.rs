@@ -47,6 +47,7 @@ variables! {
     LAYERLIFT_AUTO_LINK = "`auto` or `off`: the last COPYs are built as layers of their own where the tree is the same";
     LAYERLIFT_CACHE_COMPRESSION = "`auto`, `gzip` or `zstd`: how the layers are packed that only the cache has";
     LAYERLIFT_WEIGH_CACHE = "`auto` or `off`: a stage or a cache that takes longer than what it saves is not kept";
+    LAYERLIFT_DETACH_CACHE = "`true`: the cache is exported by `layerlift cache flush`, not before the build ends";
     LAYERLIFT_MAX_AGE = "the oldest image that may answer a build: `7d`, `12h`";
     LAYERLIFT_FALLBACK = "scopes to read after the chain's own, separated by commas";
 

@@ -4,10 +4,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::cli::cache_flush::CacheFlushArgs;
 use crate::cli::engine_flags::{EngineFlags, WordOrLine};
 use crate::cli::examples::{
     BAKE_EXAMPLES, BUILD_EXAMPLES, BUILDAH_EXAMPLES, BUILDCTL_EXAMPLES, COMPOSE_EXAMPLES, EXIT_CODES,
-    EXPLAIN_EXAMPLES, INIT_EXAMPLES, LINT_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SHIM_EXAMPLES,
+    EXPLAIN_EXAMPLES, FLUSH_EXAMPLES, INIT_EXAMPLES, LINT_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES,
+    SHIM_EXAMPLES,
 };
 use crate::cli::run::HandedOn;
 use crate::cli::settings::SettingsArgs;
@@ -284,6 +286,13 @@ pub enum CacheCommand {
     /// The scope is --scope, else this pipeline's own. Where a build would write no cache (forks, tags, outside of CI
     /// without --read-only=false), nothing is pushed.
     Push(CacheMoveArgs),
+    /// Export the caches that builds with --detach-cache left for later
+    ///
+    /// Takes all builds of this project folder, whatever folder of it they were started in, each with the settings that it
+    /// had. It wants the engine that built and the files that were built: where one of them is another, the cache is not
+    /// written, and a warning says why. Nothing to do is no failure.
+    #[command(after_help = FLUSH_EXAMPLES)]
+    Flush(CacheFlushArgs),
 }
 
 /// What can be done with the builder of `--builder-auto`.

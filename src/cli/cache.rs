@@ -13,6 +13,7 @@ use crate::base::printer::Printer;
 use crate::base::units::{self, plural};
 use crate::cachefmt::IMPORT_LIMIT;
 use crate::cli::app::{CacheCommand, CacheInspectArgs, CacheListArgs, CacheMoveArgs, Format};
+use crate::cli::cache_flush;
 use crate::cli::failure::Failure;
 use crate::model::reference::Reference;
 use crate::model::settings::Settings;
@@ -35,6 +36,7 @@ pub async fn run(command: CacheCommand, world: &World) -> Result<u8, Failure> {
         CacheCommand::Inspect(arguments) => inspect(arguments, world).await,
         CacheCommand::Pull(arguments) => pull(arguments, world).await,
         CacheCommand::Push(arguments) => push(arguments, world).await,
+        CacheCommand::Flush(arguments) => cache_flush::run(&arguments, world).await,
     }
 }
 

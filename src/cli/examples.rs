@@ -64,6 +64,10 @@ pub(super) const BUILD_EXAMPLES: &str = "Examples:
   layerlift build -f docker/Dockerfile --target prod -t ghcr.io/me/app --push --report report.json .
   layerlift build --strategy local --cache-dir .cache/layers -t app .";
 
+pub(super) const FLUSH_EXAMPLES: &str = "Examples:
+  layerlift build --detach-cache -t $CI_REGISTRY_IMAGE:$CI_COMMIT_SHORT_SHA --push . && ./deploy
+  layerlift cache flush       # in after_script, or in a later step of the same job";
+
 pub(super) const BAKE_EXAMPLES: &str = "Examples:
   layerlift bake --push
   layerlift bake -f docker-bake.hcl --set '*.platform=linux/amd64' api web

@@ -8,6 +8,7 @@ mod buildah;
 mod buildctl;
 mod builder;
 mod cache;
+mod cache_flush;
 mod compose;
 mod digest;
 mod doctor;

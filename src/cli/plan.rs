@@ -32,7 +32,8 @@ use crate::model::engine::{Engine, Frontend, Store};
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::request::Request;
 use crate::model::settings::Settings;
-use crate::plan::command::Build;
+use crate::plan::command::{Build, export_build};
+use crate::plan::export::{Cover, Deferred};
 use crate::plan::steps::{Keep, StageImage};
 use crate::report::explanation;
 use crate::report::json::ExplanationPart;
@@ -109,6 +110,7 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
         Keep::Export(reference) => {
             run(format!("(registry) annotate {reference}"), "tell what made the cache");
         }
+        Keep::Deferred(deferred) => deferred_export(deferred, &plan.build, shown, &mut run),
         Keep::Inline { stages, merged, .. } => {
             let names: Vec<String> = stages.iter().filter(|stage| stage.unnamed).map(named_as).collect();
             if !names.is_empty() {
@@ -141,6 +143,26 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
         ),
     }
     commands
+}
+
+/// An export that is no part of the build.
+fn deferred_export(
+    deferred: &Deferred,
+    build: &Build,
+    shown: impl Fn(&Build) -> String,
+    run: &mut impl FnMut(String, &str),
+) {
+    let Deferred { own, to, covered, detached } = deferred;
+    if let Some(Cover::Other { reference, .. }) = covered {
+        run(format!("(registry) put {own} from {reference}"), "keep the cache, if no step runs");
+    }
+    let purpose = match (covered, detached) {
+        (_, true) => "export the cache, in `layerlift cache flush`",
+        (Some(_), false) => "export the cache, if a step runs",
+        (None, false) => "export the cache",
+    };
+    run(shown(&export_build(build, to)), purpose);
+    run(format!("(registry) annotate {own}"), "tell what made the cache");
 }
 
 fn keep_purpose(stage: &StageImage) -> String {

@@ -63,6 +63,9 @@ pub struct SettingsArgs {
     /// Keep nothing that takes longer than what it saves, a stage or the whole cache: auto, off
     #[arg(long, value_name = "WHEN")]
     weigh_cache: Option<String>,
+    /// End when the image is there, and leave the export of the cache to `layerlift cache flush`
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    detach_cache: Option<bool>,
     /// Build anew, from nothing, what was made longer ago: 30m, 12h, 7d, 2w [default: any age will do]
     #[arg(long, value_name = "AGE")]
     max_age: Option<String>,
@@ -112,6 +115,7 @@ struct SettingsFile {
     auto_link: Option<String>,
     cache_compression: Option<String>,
     weigh_cache: Option<String>,
+    detach_cache: Option<bool>,
     max_age: Option<String>,
     report: Option<PathBuf>,
     html: Option<PathBuf>,
@@ -202,6 +206,9 @@ impl SettingsArgs {
             strict: resolver.switch(env::LAYERLIFT_STRICT, self.strict, file.strict)?.unwrap_or(false),
             fail_on_miss: resolver
                 .switch(env::LAYERLIFT_FAIL_ON_MISS, self.fail_on_miss, file.fail_on_miss)?
+                .unwrap_or(false),
+            detach_cache: resolver
+                .switch(env::LAYERLIFT_DETACH_CACHE, self.detach_cache, file.detach_cache)?
                 .unwrap_or(false),
             keep_image: resolver
                 .switch(env::LAYERLIFT_KEEP_IMAGE, self.keep_image, file.keep_image)?

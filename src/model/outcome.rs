@@ -168,6 +168,8 @@ pub struct Outcome {
     pub cache_export: Duration,
     /// What was written where.
     pub written: Vec<Written>,
+    /// The cache ref that `layerlift cache flush` is to write.
+    pub pending: Option<String>,
     /// Every warning, in the order of its coming.
     pub warnings: Vec<String>,
 }
@@ -205,6 +207,7 @@ impl Outcome {
             preparation: Duration::ZERO,
             cache_export: Duration::ZERO,
             written: Vec::new(),
+            pending: None,
             warnings: Vec::new(),
         }
     }

@@ -91,7 +91,8 @@ pub struct InvalidReference {
 }
 
 /// A repository in a registry: `registry.example.com/group/app`, `localhost:5000/app`, `docker.io/library/busybox`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Repository {
     registry: String,
     path: String,
@@ -148,6 +149,20 @@ impl FromStr for Repository {
             return Err(InvalidReference { text: text.to_owned(), reason });
         }
         Ok(Repository { registry: parsed.registry().to_owned(), path: parsed.repository().to_owned() })
+    }
+}
+
+impl TryFrom<String> for Repository {
+    type Error = InvalidReference;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Repository> for String {
+    fn from(repository: Repository) -> String {
+        repository.to_string()
     }
 }
 

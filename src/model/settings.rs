@@ -27,7 +27,8 @@ pub enum Strategy {
 }
 
 /// How the layers are packed that only the cache has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CacheCompression {
     /// As the image's layers, where that was asked for; else gzip.
     Auto,
@@ -78,7 +79,7 @@ impl fmt::Display for Origin {
 }
 
 /// The builder that `builder_auto` makes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuilderSettings {
     /// BuildKit's image; `None`: the one that buildx takes.
     pub image: Option<String>,
@@ -89,7 +90,7 @@ pub struct BuilderSettings {
 }
 
 /// A node of a builder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuilderNode {
     /// Its name.
     pub name: String,
@@ -100,7 +101,7 @@ pub struct BuilderNode {
 }
 
 /// All settings of a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Repository of the cache refs; `None`: found from the surroundings.
     pub cache_repo: Option<Repository>,
@@ -131,6 +132,8 @@ pub struct Settings {
     /// `Some(false)`: every stage and the whole cache are kept, whatever that takes. `None`: unless it takes longer than what
     /// it saves.
     pub weigh_cache: Option<bool>,
+    /// The cache is exported by `layerlift cache flush`, not before the build ends.
+    pub detach_cache: bool,
     /// The oldest image that may answer a build; `None`: any.
     pub max_age: Option<Duration>,
     /// File for the JSON report.
@@ -155,6 +158,7 @@ pub struct Settings {
     /// What that one is made from.
     pub builder: BuilderSettings,
     /// Where each came from, by the setting's name.
+    #[serde(skip)]
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -174,6 +178,7 @@ impl Default for Settings {
             auto_link: None,
             cache_compression: CacheCompression::Auto,
             weigh_cache: None,
+            detach_cache: false,
             max_age: None,
             report: None,
             html: None,

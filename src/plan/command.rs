@@ -194,6 +194,43 @@ fn without_buildx(request: &Request, engine: &Engine, rewritten: &mut Rewritten)
     Ok(())
 }
 
+/// Flags that name, move or report the user's image. `--no-cache` is among them: it was obeyed by the user's build, whose
+/// results are what is wanted later.
+const OF_THE_IMAGE: &[&str] = &[
+    "tag",
+    "output",
+    "push",
+    "load",
+    "iidfile",
+    "metadata-file",
+    "quiet",
+    "progress",
+    "cache-to",
+    "no-cache",
+    "no-cache-filter",
+    "provenance",
+    "sbom",
+    "attest",
+    "annotation",
+    "check",
+    "call",
+    "debug",
+];
+
+/// A build that was just run, once more, to do nothing but export its cache: every step is cached in the engine. It reads
+/// what the build read, since layers that the engine has not fetched come from there, and asks for base images as it did.
+/// It has no secrets: a cached step asks for none, and one that needs them cannot run a second time by mistake.
+/// `to`: a value of `--cache-to`.
+pub fn export_build(build: &Build, to: &str) -> Build {
+    let request = build.as_request();
+    let is_secret = |flag: &&Flag| ["secret", "ssh"].contains(&flag.name);
+    let mut flags: Vec<Flag> =
+        request.flags_without(OF_THE_IMAGE).filter(|flag| !is_secret(flag)).cloned().collect();
+    // An output that makes nothing (docker/buildx#337); without one, `docker build` loads an image.
+    flags.extend([Flag::text("output", "type=cacheonly"), Flag::text("cache-to", to)]);
+    Build { flags, context: request.context }
+}
+
 /// The build of one stage for its cache image: the user's line without what names, moves or reports the user's image.
 /// `target`: `None` for the request's own target.
 pub fn stage_build(
@@ -203,30 +240,9 @@ pub fn stage_build(
     image: &str,
     cache_from: &[String],
 ) -> Build {
-    // `--no-cache` and `--pull` were obeyed by the user's build; its results are what is wanted here.
-    const OWN: &[&str] = &[
-        "tag",
-        "output",
-        "push",
-        "load",
-        "iidfile",
-        "metadata-file",
-        "quiet",
-        "progress",
-        "cache-from",
-        "cache-to",
-        "no-cache",
-        "no-cache-filter",
-        "pull",
-        "provenance",
-        "sbom",
-        "attest",
-        "annotation",
-        "check",
-        "call",
-        "debug",
-    ];
-    let mut flags: Vec<Flag> = request.flags_without(OWN).cloned().collect();
+    // `--pull`, too, was obeyed by the user's build.
+    let is_own = |flag: &&Flag| !["cache-from", "pull"].contains(&flag.name);
+    let mut flags: Vec<Flag> = request.flags_without(OF_THE_IMAGE).filter(is_own).cloned().collect();
     if let Some(target) = target {
         flags.retain(|flag| flag.name != "target");
         flags.push(Flag::text("target", target));
@@ -292,6 +308,28 @@ mod tests {
         assert_eq!(
             line(&rewrite(&output, &modern, &CacheFlags::default(), false).expect("supported")),
             "--output type=registry,name=r/a:1,store=false,unpack=false"
+        );
+    }
+
+    #[test]
+    fn what_exports_makes_no_image() {
+        let flags = vec![
+            Flag::text("tag", "r/a:1"),
+            Flag::text("build-arg", "A=1"),
+            Flag::on("no-cache"),
+            Flag::on("pull"),
+            Flag::text("file", "-"),
+            Flag::text("secret", "id=a"),
+            Flag::text("builder", "b"),
+            Flag::text("output", "type=image,push=true"),
+            Flag::text("iidfile", "id"),
+            Flag::text("cache-from", "type=registry,ref=r/c:x"),
+        ];
+        let build =
+            export_build(&Build { flags, context: Context::Folder(".".into()) }, "type=registry,ref=r/c:y");
+        assert_eq!(
+            arguments(&build.flags).join(" "),
+            "--build-arg A=1 --pull --file - --builder b --cache-from type=registry,ref=r/c:x --output type=cacheonly --cache-to type=registry,ref=r/c:y"
         );
     }
 

@@ -10,6 +10,7 @@ pub mod command;
 pub mod compression;
 pub mod digest;
 pub mod explain;
+pub mod export;
 pub mod facts;
 pub mod group;
 pub mod keys;

@@ -14,6 +14,7 @@ use crate::plan::cheap;
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
 use crate::plan::compression::{self, Compression};
 use crate::plan::explain::{Reading, Situation};
+use crate::plan::export::{self, Deferred};
 use crate::plan::link::{self, Linking};
 use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
@@ -44,6 +45,8 @@ pub enum Keep {
     GivenUp,
     /// The build itself exports to this ref.
     Export(Reference),
+    /// The export is no part of the build.
+    Deferred(Deferred),
     /// Stage images, and the ref that their inline records are merged into.
     Inline {
         /// The stages, in the Dockerfile's order.
@@ -171,20 +174,6 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         cache.from.push(cache_flags::from_registry(&facts.engine, settings, reference));
     }
     cache.from.extend(pull.iter().map(ToString::to_string));
-    let keep = match (loss, own) {
-        (Some(_), Some(_)) => Keep::GivenUp,
-        (_, own) => keeping(request, settings, facts, strategy, own, &mut cache, &mut decisions),
-    };
-    let rewritten = command::rewrite(request, &facts.engine, &cache, settings.keep_image)?;
-    for (choice, reason) in rewritten.changes {
-        decisions.push(Decision { topic: "output", choice, reason });
-    }
-    if let Some(folder) = facts.exposed.as_ref().filter(|_| matches!(keep, Keep::Folder { .. })) {
-        warnings.push(format!(
-            "the cache folder {} is in the build context, where a `COPY .` takes it along and never hits: add it to .dockerignore",
-            folder.display()
-        ));
-    }
     let reading = match strategy {
         _ if request.is_question() => Reading::Unknown,
         _ if request.is_on("no-cache") => Reading::Nothing,
@@ -195,9 +184,36 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         _ => Reading::Chain,
     };
     let situation = situation(facts, reading, &chain);
-    let link = link::linking(request, settings, facts, strategy, situation, &mut decisions);
+    let mut linking = Vec::new();
+    let link = link::linking(request, settings, facts, strategy, situation, &mut linking);
     let mut explanation = Situation { links: Some(link.links()), ..situation }.explain(None);
     explanation.notes.extend(loss.map(Loss::note));
+    let keep = match (loss, own) {
+        (Some(_), Some(_)) => Keep::GivenUp,
+        (_, own) => keeping(request, settings, facts, strategy, own, &mut cache, &mut decisions),
+    };
+    let known = export::Known {
+        request,
+        settings,
+        frontend: facts.engine.frontend,
+        inputs: facts.inputs.as_ref().map(drop).map_err(String::as_str),
+        candidates: &facts.candidates,
+        chain: &chain,
+        predicted: explanation.predicted,
+        records: &situation.cache().unwrap_or_default().0,
+    };
+    let keep = export::apart(keep, known, &mut cache.to, &mut decisions);
+    let rewritten = command::rewrite(request, &facts.engine, &cache, settings.keep_image)?;
+    for (choice, reason) in rewritten.changes {
+        decisions.push(Decision { topic: "output", choice, reason });
+    }
+    if let Some(folder) = facts.exposed.as_ref().filter(|_| matches!(keep, Keep::Folder { .. })) {
+        warnings.push(format!(
+            "the cache folder {} is in the build context, where a `COPY .` takes it along and never hits: add it to .dockerignore",
+            folder.display()
+        ));
+    }
+    decisions.append(&mut linking);
     Ok(Plan {
         decisions,
         warnings,

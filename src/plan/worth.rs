@@ -88,7 +88,8 @@ pub(super) fn nearest(records: &[Recorded], strategy: Strategy) -> Option<&Recor
     records.iter().find(of_strategy)
 }
 
-/// What this build's record says of costs. `cost`: what its cache took; `None` where the cache is given up.
+/// What this build's record says of costs. `cost`: what its cache took; `None` where that was not measured, above all where
+/// the cache is given up.
 pub fn costs(records: &[Recorded], strategy: Strategy, cost: Option<CacheCost>) -> Vec<CacheCost> {
     let before = nearest(records, strategy).map(|last| &last.record);
     match (cost, before) {

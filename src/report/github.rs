@@ -132,6 +132,9 @@ fn facts(outcome: &Outcome) -> String {
         let name = code(&format!("{}{digest}", clean(&written.reference)));
         let _ = writeln!(text, "- Written: {} {name}", escape(&clean(&written.what)));
     }
+    if let Some(reference) = &outcome.pending {
+        let _ = writeln!(text, "- Pending: cache {}, by `layerlift cache flush`", code(&clean(reference)));
+    }
     if let Some(reason) = text::read_only(outcome) {
         let _ = writeln!(text, "- Written: {}", escape(&reason));
     }

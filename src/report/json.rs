@@ -151,6 +151,8 @@ struct CachePart<'a> {
     from: &'a [String],
     /// Where the cache was to be written; null when nothing may be.
     to: Option<&'a str>,
+    /// The ref that `layerlift cache flush` is to write; null where nothing is left to it.
+    pending: Option<&'a str>,
     /// All candidates, in the chain's order, each with what became of it.
     candidates: &'a [CandidateOutcome],
 }
@@ -304,6 +306,7 @@ impl<'a> Document<'a> {
                 scope: outcome.scope.as_deref(),
                 from: &outcome.cache_from,
                 to: outcome.cache_to.as_deref(),
+                pending: outcome.pending.as_deref(),
                 candidates: &outcome.candidates,
             },
             steps: Counts {

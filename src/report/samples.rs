@@ -120,6 +120,7 @@ pub(crate) fn cold() -> Outcome {
             written("image", "localhost:5000/app:latest", Some(DIGEST)),
             written("cache", MAIN, None),
         ],
+        pending: None,
         warnings: Vec::new(),
     }
 }

@@ -230,6 +230,9 @@ fn facts(text: &mut String, outcome: &Outcome, style: Style) {
             &format!("{}: {}{digest}", clean(&written.what), clean(&written.reference)),
         );
     }
+    if let Some(reference) = &outcome.pending {
+        fact("pending", Paint::Strong, &format!("cache: {}, by `layerlift cache flush`", clean(reference)));
+    }
     if let Some(reason) = read_only(outcome) {
         fact("written", Paint::Strong, &reason);
     }

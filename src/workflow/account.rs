@@ -87,7 +87,7 @@ pub(super) async fn record(
     steps: &Steps,
 ) -> Option<Result<Written, String>> {
     let place = place?;
-    let record = weighed(records::of((&prepared.facts).into(), outcome), prepared, outcome, steps);
+    let record = whole(prepared, outcome, steps);
     let written = match place {
         Place::Registry(reference) => match records::write(&prepared.client, reference, &record).await {
             Ok(digest) => Ok(Some(digest.to_string())),
@@ -105,11 +105,13 @@ pub(super) async fn record(
 }
 
 /// The record with what the cache took, and with the times of steps that did not run.
-fn weighed(record: Record, prepared: &Prepared, outcome: &Outcome, steps: &Steps) -> Record {
+pub(super) fn whole(prepared: &Prepared, outcome: &Outcome, steps: &Steps) -> Record {
     let (facts, plan) = (&prepared.facts, &prepared.plan);
+    let record = records::of(facts.into(), outcome);
     let Ok(inputs) = &facts.inputs else { return record };
     let cache_costs = match &plan.keep {
-        Keep::GivenUp => worth::costs(&facts.records, plan.strategy, None),
+        // Of an export that is no part of the build, what it takes is not known.
+        Keep::GivenUp | Keep::Deferred(_) => worth::costs(&facts.records, plan.strategy, None),
         Keep::Export(_) | Keep::Inline { .. } => {
             let took = |kind| -> Duration {
                 let transfers = steps.transfers().into_iter().filter(|transfer| transfer.kind == kind);
@@ -154,6 +156,7 @@ fn cache_to(keep: &Keep) -> Option<String> {
     match keep {
         Keep::Nothing | Keep::GivenUp => None,
         Keep::Export(reference) | Keep::Inline { merged: reference, .. } => Some(reference.to_string()),
+        Keep::Deferred(deferred) => Some(deferred.own.to_string()),
         Keep::Classic(stages) => stages.last().map(|stage| stage.reference.to_string()),
         Keep::Folder { place, .. } => Some(place.display().to_string()),
     }

@@ -24,6 +24,7 @@ use crate::workflow::builder::Act;
 use crate::workflow::decide::{Prepared, Way, prepare_after};
 use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::error::Error;
+use crate::workflow::export::pending;
 use crate::workflow::facts::{self, Surroundings};
 use crate::workflow::inputs::NO_TARGETS;
 use crate::workflow::keep::{self, Finished};
@@ -120,7 +121,7 @@ pub(super) async fn carry_out_prepared(
     let docker = Arc::new(Docker { login: login(world, &prepared, &mut warnings).await });
     before(&mut prepared, &docker, &world.interrupts, &mut warnings).await;
     let stand_in = stand_in(world, &mut prepared, &mut warnings).await;
-    let rewritten = link::rewrite(&mut prepared);
+    let mut rewritten = link::rewrite(&mut prepared);
     let preparation = begun.elapsed();
     if is_told(request) {
         tell::prediction(world, None, &prepared.plan.explanation);
@@ -138,9 +139,11 @@ pub(super) async fn carry_out_prepared(
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
     let (facts, plan) = (&prepared.facts, &mut prepared.plan);
     let mut built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
-    if let (Some(rewritten), Ok(done)) = (rewritten, &built)
+    if let Ok(done) = &built
         && done.code == 0
+        && rewritten.is_some()
         && let Err(reason) = link::check(&prepared.client, request, &done.results, &plan.link).await
+        && let Some(rewritten) = rewritten.take()
     {
         let warning = format!("building once more without links: {reason}");
         world.printer.warning(&warning);
@@ -166,6 +169,23 @@ pub(super) async fn carry_out_prepared(
             link::remember(vec![done], lasted).await;
             failure =
                 finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
+            if outcome.pending.is_some() && failure.is_none() {
+                let left = pending::leave(
+                    world,
+                    settings,
+                    request,
+                    &prepared,
+                    rewritten.as_ref(),
+                    &outcome,
+                    &built.steps,
+                );
+                if let Err(reason) = left.await {
+                    outcome.pending = None;
+                    let warning = format!("the cache cannot be left to `layerlift cache flush`: {reason}");
+                    world.printer.warning(&warning);
+                    warnings.push(warning);
+                }
+            }
             if let (Some(place), BuildStatus::Succeeded) = (&prepared.plan.store, outcome.status) {
                 let finished = store::Built {
                     request,
@@ -222,7 +242,7 @@ fn is_told(request: &Request) -> bool {
 }
 
 /// What the engine is given in the place of folders whose modes are not those that git records.
-async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<String>) -> StandIn {
+pub(super) async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &mut Vec<String>) -> StandIn {
     match stand_in::make(world, std::slice::from_ref(&prepared.contexts), warnings).await {
         Ok(mut made) => made.pop().unwrap_or_default(),
         Err(reason) => {
@@ -308,6 +328,9 @@ pub(super) async fn before(
         warnings.push(format!("the merged cache was not written to {}: {error}", put.reference));
         prepare::read_instead(&mut plan.build, &put.reference, put.otherwise.as_ref());
         plan.chain.read.clone_from(&put.otherwise);
+        if let Keep::Deferred(deferred) = &mut plan.keep {
+            deferred.covered = None;
+        }
     }
     if !plan.pull.is_empty() {
         warnings.extend(prepare::pull(docker, &plan.pull, &mut plan.build, interrupts).await);
@@ -345,7 +368,9 @@ async fn after(
     let stages: Vec<StageOutcome> = outcome.stages.clone();
     let (facts, source, client) = (&prepared.facts, &prepared.source, &prepared.client);
     let imported = prepared.plan.chain.cache.as_ref();
-    let finished = Finished { stages: &stages, built, facts, imported, source, runner, docker, client };
+    let build = &prepared.plan.build;
+    let finished =
+        Finished { stages: &stages, built, build, facts, imported, source, runner, docker, client };
     let place = records::place(facts, &prepared.plan, outcome);
     // BuildKit has exported its cache by now, so that the record need not wait for what is left to do.
     let is_exported =
@@ -356,9 +381,12 @@ async fn after(
         account::record(early, prepared, outcome, &built.steps)
     );
     outcome.cache_export = begun.elapsed();
-    let late = place.as_ref().filter(|_| !is_exported && kept.warnings.is_empty());
+    // What does not exist yet has no record.
+    let is_there = !is_exported && kept.pending.is_none() && kept.warnings.is_empty();
+    let late = place.as_ref().filter(|_| is_there);
     let recorded = recorded.or(account::record(late, prepared, outcome, &built.steps).await);
     outcome.written.extend(kept.written);
+    outcome.pending = kept.pending.map(|reference| reference.to_string());
     match recorded {
         Some(Ok(written)) => outcome.written.push(written),
         Some(Err(note)) => outcome.explanation.iter_mut().for_each(|it| it.notes.push(note.clone())),

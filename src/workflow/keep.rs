@@ -21,23 +21,25 @@ use crate::workflow::display::Display;
 use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::named::NamedDockerfile;
 use crate::workflow::source::Source;
-use crate::workflow::{lookup, prepare};
+use crate::workflow::{export, lookup, prepare};
 
 /// What became of the cache.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// What was written where.
     pub written: Vec<Written>,
+    /// What is left to `layerlift cache flush`.
+    pub pending: Option<Reference>,
     /// What did not work.
     pub warnings: Vec<String>,
 }
 
 impl Kept {
-    fn wrote(&mut self, what: &str, reference: &Reference, digest: Option<String>) {
+    pub(super) fn wrote(&mut self, what: &str, reference: &Reference, digest: Option<String>) {
         self.written.push(Written { what: what.to_owned(), reference: reference.to_string(), digest });
     }
 
-    fn warn(&mut self, reference: &Reference, error: impl std::fmt::Display) {
+    pub(super) fn warn(&mut self, reference: &Reference, error: impl std::fmt::Display) {
         self.warnings.push(format!("the cache was not written to {reference}: {error}"));
     }
 }
@@ -49,6 +51,8 @@ pub struct Finished<'a> {
     pub stages: &'a [StageOutcome],
     /// The build.
     pub built: &'a Built,
+    /// What was run for it.
+    pub build: &'a Build,
     /// What was known before.
     pub facts: &'a Facts,
     /// The cache that it read, where it could be looked into.
@@ -68,7 +72,11 @@ pub async fn keep(keep: &Keep, finished: Finished<'_>) -> Kept {
     let mut kept = Kept::default();
     match keep {
         Keep::Nothing | Keep::GivenUp => {}
-        Keep::Export(reference) => exported(reference, finished, &mut kept).await,
+        Keep::Export(reference) => match finished.built.steps.cache_export_error() {
+            Some(error) => kept.warn(reference, error),
+            None => export::sign(reference, finished.client, finished.facts, &mut kept).await,
+        },
+        Keep::Deferred(deferred) => export::settle(deferred, finished, &mut kept).await,
         Keep::Folder { fresh, place } => match swap(fresh, place) {
             Ok(true) => kept.written.push(Written {
                 what: "cache".to_owned(),
@@ -89,28 +97,8 @@ pub async fn keep(keep: &Keep, finished: Finished<'_>) -> Kept {
     kept
 }
 
-/// BuildKit has exported. Its manifest gets our annotations, so that a reader knows the generation and the platform.
-async fn exported(reference: &Reference, finished: Finished<'_>, kept: &mut Kept) {
-    if let Some(error) = finished.built.steps.cache_export_error() {
-        return kept.warn(reference, error);
-    }
-    let signed = async {
-        let manifest = finished.client.get_manifest(reference).await?;
-        let provenance = provenance(finished.facts);
-        let Ok(annotated) = cachefmt::annotate(&manifest.bytes, &provenance) else {
-            return Ok(manifest.digest);
-        };
-        finished.client.put_manifest(reference, &manifest.media_type, annotated.into()).await
-    };
-    match signed.await {
-        Ok(digest) => kept.wrote("cache", reference, Some(digest.to_string())),
-        // The engine has written it; that it is not annotated, or cannot be seen from here, does it no harm.
-        Err(Error::Unreachable { .. }) => kept.wrote("cache", reference, None),
-        Err(error) => kept.warn(reference, error),
-    }
-}
-
-fn provenance(facts: &Facts) -> Provenance {
+/// What the annotations of a cache say of the build that wrote it.
+pub(super) fn provenance(facts: &Facts) -> Provenance {
     Provenance {
         generation: Some(facts.engine.generation()),
         buildkit: facts.engine.buildkit,

@@ -114,7 +114,7 @@ pub(super) fn write_file(path: &Path, record: &Record, mode: u32) -> std::io::Re
 }
 
 /// Puts a file in the place of another. Another job that reads at this moment has the old one or the new one.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let mut builder = tempfile::Builder::new();
     builder.permissions(Permissions::from_mode(mode));
     let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
@@ -128,7 +128,8 @@ fn recorded(path: &Path) -> Option<Recorded> {
     Some(Recorded { reference, scope: None, record: Arc::new(record) })
 }
 
-fn name(bytes: &[u8]) -> String {
+/// What a file is called that stands for something.
+pub(super) fn name(bytes: &[u8]) -> String {
     Digest::of(bytes).hex()[..DIGITS].to_owned()
 }
 

@@ -29,8 +29,15 @@ const SHARE: u32 = 33;
 
 /// A Dockerfile with links in it, which is there as long as this value, and the flags that named the user's.
 pub(super) struct Rewritten {
-    _dockerfile: NamedDockerfile,
+    dockerfile: NamedDockerfile,
     as_written: Vec<Flag>,
+}
+
+impl Rewritten {
+    /// What is in it.
+    pub(super) fn text(&self) -> std::io::Result<Vec<u8>> {
+        std::fs::read(self.dockerfile.path())
+    }
 }
 
 /// Gives the plan a Dockerfile with the links in it. Where that does not work, nothing is linked.
@@ -44,7 +51,7 @@ pub(super) fn rewrite(prepared: &mut Prepared) -> Option<Rewritten> {
         Ok(dockerfile) => {
             let as_written = plan.build.flags.iter().filter(|flag| flag.name == "file").cloned().collect();
             plan.build = plan.build.reading(&dockerfile.path().to_string_lossy());
-            Some(Rewritten { _dockerfile: dockerfile, as_written })
+            Some(Rewritten { dockerfile, as_written })
         }
         Err(reason) => {
             plan.explanation.notes.push(format!("nothing was linked: {reason}"));

@@ -19,6 +19,7 @@ mod doctor_variables;
 pub mod engine_run;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod exposure;
 pub mod facts;
 pub mod graph;

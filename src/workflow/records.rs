@@ -141,7 +141,7 @@ pub fn place(facts: &Facts, plan: &Plan, outcome: &Outcome) -> Option<Place> {
             let before = before.map(|recorded| Arc::clone(&recorded.record));
             Some(Place::Folder { file: place.join(FILE), before })
         }
-        Keep::Export(_) | Keep::Inline { .. } | Keep::Classic(_) | Keep::GivenUp => {
+        Keep::Export(_) | Keep::Deferred(_) | Keep::Inline { .. } | Keep::Classic(_) | Keep::GivenUp => {
             let is_unreachable = |finding: &Finding| matches!(finding, Finding::Unreachable(_));
             let is_hidden = facts.candidates.iter().any(|candidate| is_unreachable(&candidate.finding));
             if is_hidden || facts.records.iter().any(|there| says_the_same(&there)) {

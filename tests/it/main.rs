@@ -25,6 +25,7 @@ mod dockerfile_oracle;
 mod dockerfile_recorded;
 mod engines;
 mod explain;
+mod export;
 mod failure;
 mod flags;
 mod github_templates;

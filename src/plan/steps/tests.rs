@@ -152,6 +152,7 @@ impl Case {
             Keep::Nothing => text += "keep nothing\n",
             Keep::GivenUp => text += "keep the record\n",
             Keep::Export(reference) => text += &format!("keep {reference}\n"),
+            Keep::Deferred(deferred) => text += &format!("keep {} later\n", deferred.own),
             Keep::Folder { fresh, place } => {
                 text += &format!("keep {} for {}\n", fresh.display(), place.display());
             }

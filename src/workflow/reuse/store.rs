@@ -167,7 +167,7 @@ async fn unchanged(world: &World, built: Built<'_>, before: &Inputs) -> Result<I
 }
 
 /// The first path that is not the same in both.
-fn changed<'a>(before: &'a [File], after: &'a [File]) -> Option<&'a str> {
+pub(in crate::workflow) fn changed<'a>(before: &'a [File], after: &'a [File]) -> Option<&'a str> {
     let by_path = |files: &'a [File]| -> BTreeMap<_, &'a File> {
         files.iter().map(|file| ((&file.context, &file.path), file)).collect()
     };

@@ -109,6 +109,11 @@ impl Project {
         self.commit();
     }
 
+    /// The text of its Dockerfile.
+    pub fn dockerfile(&self) -> String {
+        std::fs::read_to_string(self.folder().join("Dockerfile")).unwrap()
+    }
+
     /// What `/app/source.txt` of a right image holds, but for white space around it.
     pub fn source(&self) -> String {
         let read = |name: &str| std::fs::read_to_string(self.folder().join(name)).unwrap();

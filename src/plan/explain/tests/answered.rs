@@ -132,18 +132,18 @@ fn what_was_not_kept_is_built_where_it_is_needed() {
     };
     let before = inputs(&project("1", "a"));
     let own = left_out(before.clone());
-    assert_eq!(explain(&before, &[&own], None).predicted, Some((0, 6)), "nobody needs it");
+    assert_eq!(explain(&before, &[&own], None, None).predicted, Some((0, 6)), "nobody needs it");
     // What copies from it runs, after another step that is new.
     let mut stages = project("1", "a");
     stages[1].1.insert(1, step("RUN first"));
     let now = inputs(&stages);
-    let told = explain(&now, &[&own], None);
+    let told = explain(&now, &[&own], None, None);
     assert_eq!(told.predicted, Some((7, 7)));
     let cause = "stage `build` was not kept: it costs less to build";
     assert_eq!((told.misses[0].stage.as_str(), told.misses[0].causes[0].text.as_str()), ("build", cause));
     // Its last steps are new, and run on the first ones.
-    assert_eq!(explain(&inputs(&project("1", "b")), &[&own], None).predicted.unwrap().0, 5);
+    assert_eq!(explain(&inputs(&project("1", "b")), &[&own], None, None).predicted.unwrap().0, 5);
     // Another scope has kept it, and both are read.
     let main = recorded("branch-main", before);
-    assert_eq!(explain(&now, &[&own, &main], None).predicted, Some((3, 7)));
+    assert_eq!(explain(&now, &[&own, &main], None, None).predicted, Some((3, 7)));
 }

@@ -1,0 +1,355 @@
+//! When the cache of the `registry` strategy is exported: by the build itself, or apart from it. Pure.
+//!
+//! BuildKit exports a cache at the end of the call that builds, after it has pushed the image (measured on Docker 28.5.2,
+//! BuildKit 0.25: `exporting to image` ends before `exporting cache to registry` begins). So an image never waits for its
+//! cache, but the job does. Two things take the export out of the build:
+//!
+//! - *No step will run*, as the record of what is read says for certain. The ref that is read then holds all that would be
+//!   exported, and one manifest puts it under the scope's own ref. Should a step run all the same, the export is made up
+//!   for by a second call, in which every step is cached.
+//! - *`--detach-cache`*: that second call is left to `layerlift cache flush`.
+
+use crate::model::engine::Frontend;
+use crate::model::reference::{Digest, Reference};
+use crate::model::request::{Context, Request};
+use crate::model::settings::Settings;
+use crate::plan::chain::{Candidate, Finding, Resolution};
+use crate::plan::explain::Recorded;
+use crate::plan::steps::{Decision, Keep};
+
+/// An export that the build itself does not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deferred {
+    /// The scope's own ref.
+    pub own: Reference,
+    /// The value of `--cache-to` for it.
+    pub to: String,
+    /// Where all that would be exported is already, if no step runs.
+    pub covered: Option<Cover>,
+    /// If a step runs, the export is left to `layerlift cache flush`.
+    pub detached: bool,
+}
+
+/// Where all that would be exported is already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cover {
+    /// Under the scope's own ref.
+    Own,
+    /// Under another ref of the same repository.
+    Other {
+        /// The ref.
+        reference: Reference,
+        /// What it was found to hold.
+        digest: Digest,
+    },
+}
+
+/// What an export is decided from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) request: &'a Request,
+    pub(super) settings: &'a Settings,
+    pub(super) frontend: Frontend,
+    /// Whether it is known what the image is made from, or why not.
+    pub(super) inputs: Result<(), &'a str>,
+    pub(super) candidates: &'a [Candidate],
+    pub(super) chain: &'a Resolution,
+    /// How many steps are said to run, of how many.
+    pub(super) predicted: Option<(usize, usize)>,
+    /// The records that this follows from; none where nobody knows what is read.
+    pub(super) records: &'a [&'a Recorded],
+}
+
+/// Takes the export out of the build, where that is of use. `to`: what the build is told to export to.
+pub(super) fn apart(
+    keep: Keep,
+    known: Known<'_>,
+    to: &mut Vec<String>,
+    decisions: &mut Vec<Decision>,
+) -> Keep {
+    let own = match keep {
+        Keep::Export(own) if known.can_defer() => own,
+        other => {
+            if known.settings.detach_cache && !matches!(other, Keep::Nothing) {
+                decisions.push(with_build(
+                    "only the `registry` strategy of `build` with buildx can leave it for later",
+                ));
+            }
+            return other;
+        }
+    };
+    let covered = known.cover(&own);
+    let detached = match known.may_detach() {
+        Some(Ok(())) => true,
+        Some(Err(reason)) => {
+            decisions.push(with_build(&reason));
+            false
+        }
+        None => false,
+    };
+    if covered.is_none() && !detached {
+        return Keep::Export(own);
+    }
+    let Some(value) = to.pop() else { return Keep::Export(own) };
+    let written = decisions.iter_mut().find(|it| it.topic == TOPIC && it.choice == own.to_string());
+    if let Some(written) = written {
+        written.choice += match (&covered, detached) {
+            (Some(Cover::Own), false) => ", as it is when no step runs",
+            (Some(Cover::Own), true) => ", as it is when no step runs, else by `layerlift cache flush`",
+            (Some(Cover::Other { .. }), false) => ", by one manifest when no step runs",
+            (Some(Cover::Other { .. }), true) => {
+                ", by one manifest when no step runs, else by `layerlift cache flush`"
+            }
+            (None, _) => ", by `layerlift cache flush`",
+        };
+    }
+    Keep::Deferred(Deferred { own, to: value, covered, detached })
+}
+
+const TOPIC: &str = "write";
+
+fn with_build(reason: &str) -> Decision {
+    Decision {
+        topic: TOPIC,
+        choice: "before the job's step ends, in spite of --detach-cache".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+impl<'a> Known<'a> {
+    /// Whether a second call can export what the first one built: not of images that are built together, nor of a line
+    /// that somebody else's program is given as it stands.
+    fn can_defer(self) -> bool {
+        self.frontend == Frontend::Buildx && self.settings.member.is_none()
+    }
+
+    /// Whether the export is left for later; an error says why not, although that was asked for.
+    fn may_detach(self) -> Option<Result<(), String>> {
+        let reason = match (&self.request.context, self.inputs) {
+            _ if !self.settings.detach_cache => return None,
+            (Context::Stdin, _) => "the build context on standard input comes once".to_owned(),
+            (Context::Remote(_), _) => "what is at the build context's address may change".to_owned(),
+            // Nobody could say later whether it would still be the same.
+            (Context::Folder(_), Err(reason)) => {
+                format!("what the image is made from is not known: {reason}")
+            }
+            (Context::Folder(_), Ok(())) => return Some(Ok(())),
+        };
+        Some(Err(reason))
+    }
+
+    /// Where all that would be exported is already, if it is certain that no step runs.
+    fn cover(self, own: &Reference) -> Option<Cover> {
+        let is_certain = matches!(self.predicted, Some((0, all)) if all > 0)
+            && !self.request.has("no-cache-filter")
+            && self.is_of_records();
+        // Layers that are gone from the registry come back with an export.
+        let is_whole = |finding: &Finding| match finding {
+            Finding::Found(found) => found.gone.is_empty(),
+            Finding::Unreachable(_) => false,
+            Finding::Missing | Finding::Unusable(_) | Finding::Image { .. } => true,
+        };
+        if !is_certain || !self.candidates.iter().all(|candidate| is_whole(&candidate.finding)) {
+            return None;
+        }
+        let read = self.chain.read.as_ref()?;
+        if self.chain.put.is_some() {
+            // It is written before the build.
+            return (read == own).then_some(Cover::Own);
+        }
+        let digest = self.digest_of(read).filter(|_| read.repository() == own.repository())?;
+        Some(match self.digest_of(own) == Some(digest) {
+            true => Cover::Own,
+            false => Cover::Other { reference: read.clone(), digest: digest.clone() },
+        })
+    }
+
+    /// Whether what is said of the build follows from records of what is read alone: what a machine's engine has in its
+    /// own store is under no ref.
+    fn is_of_records(self) -> bool {
+        !self.records.is_empty() && self.records.iter().all(|recorded| recorded.scope.is_some())
+    }
+
+    fn digest_of(self, reference: &Reference) -> Option<&'a Digest> {
+        self.candidates.iter().find_map(|candidate| match &candidate.finding {
+            Finding::Found(found) if candidate.reference == *reference => Some(&found.digest),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cachefmt::{Cache, Provenance};
+    use crate::model::engine::ManifestForm;
+    use crate::model::record::Record;
+    use crate::model::request::Flag;
+    use crate::plan::chain::{Found, FoundForm};
+
+    const OWN: &str = "r.io/app/cache:branch-x";
+    const MAIN: &str = "r.io/app/cache:branch-main";
+
+    fn reference(text: &str) -> Reference {
+        text.parse().expect("reference")
+    }
+
+    fn found(text: &str, content: &str) -> Candidate {
+        let found = Found {
+            digest: Digest::of(content.as_bytes()),
+            cache: Cache::default(),
+            form: FoundForm::Exported(ManifestForm::Image),
+            config_size: 1,
+            provenance: Provenance::default(),
+            platforms: Vec::new(),
+            gone: BTreeSet::new(),
+        };
+        Candidate {
+            reference: reference(text),
+            scope: text.to_owned(),
+            finding: Finding::Found(Box::new(found)),
+        }
+    }
+
+    fn missing(text: &str) -> Candidate {
+        Candidate { finding: Finding::Missing, ..found(text, "") }
+    }
+
+    /// A build of a branch that reads main's cache; each test changes what it is about.
+    struct Case {
+        request: Request,
+        settings: Settings,
+        frontend: Frontend,
+        inputs: Result<(), &'static str>,
+        candidates: Vec<Candidate>,
+        read: &'static str,
+        predicted: Option<(usize, usize)>,
+        scope: Option<&'static str>,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            Case {
+                request: Request { flags: Vec::new(), context: Context::Folder(".".into()) },
+                settings: Settings::default(),
+                frontend: Frontend::Buildx,
+                inputs: Ok(()),
+                candidates: vec![missing(OWN), found(MAIN, "main")],
+                read: MAIN,
+                predicted: Some((0, 7)),
+                scope: Some("branch-main"),
+            }
+        }
+    }
+
+    impl Case {
+        fn keep(&self, keep: Keep) -> (Keep, Vec<String>, String) {
+            let mut chain = Resolution::default();
+            chain.read = Some(reference(self.read));
+            let (reference, scope) = (String::new(), self.scope.map(str::to_owned));
+            let recorded = Recorded { reference, scope, record: Arc::new(Record::sample()) };
+            let known = Known {
+                request: &self.request,
+                settings: &self.settings,
+                frontend: self.frontend,
+                inputs: self.inputs,
+                candidates: &self.candidates,
+                chain: &chain,
+                predicted: self.predicted,
+                records: &[&recorded],
+            };
+            let (mut to, reason) = (vec!["type=registry".to_owned()], String::new());
+            let mut decisions = vec![Decision { topic: "write", choice: OWN.to_owned(), reason }];
+            let keep = apart(keep, known, &mut to, &mut decisions);
+            let said = decisions.into_iter().map(|it| it.choice + &it.reason).collect::<Vec<_>>().join("\n");
+            (keep, to, said)
+        }
+
+        /// What became of an export to the own ref: where it is covered, and whether it is detached.
+        #[track_caller]
+        fn deferred(&self) -> Option<(Option<Cover>, bool)> {
+            let (keep, to, _) = self.keep(Keep::Export(reference(OWN)));
+            match keep {
+                Keep::Deferred(Deferred { own, to: value, covered, detached }) => {
+                    assert_eq!((own, value.as_str(), to.len()), (reference(OWN), "type=registry", 0));
+                    Some((covered, detached))
+                }
+                Keep::Export(own) => {
+                    assert_eq!((own, to.len()), (reference(OWN), 1), "the build is told");
+                    None
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_read_covers_the_export_where_no_step_runs() {
+        let main = Cover::Other { reference: reference(MAIN), digest: Digest::of(b"main") };
+        assert_eq!(Case::default().deferred(), Some((Some(main), false)));
+        let said = Case::default().keep(Keep::Export(reference(OWN))).2;
+        assert_eq!(said, format!("{OWN}, by one manifest when no step runs"));
+        let same = Case { candidates: vec![found(OWN, "main"), found(MAIN, "main")], ..Case::default() };
+        assert_eq!(same.deferred(), Some((Some(Cover::Own), false)));
+        let own = Case { candidates: vec![found(OWN, "own")], read: OWN, ..Case::default() };
+        assert_eq!(own.deferred(), Some((Some(Cover::Own), false)));
+    }
+
+    #[test]
+    fn a_doubt_exports_with_the_build() {
+        let mut gone = found(MAIN, "main");
+        if let Finding::Found(found) = &mut gone.finding {
+            found.gone.insert(Digest::of(b"layer"));
+        }
+        let hidden = Candidate { finding: Finding::Unreachable(String::new()), ..missing(OWN) };
+        let filter = Request {
+            flags: vec![Flag::text("no-cache-filter", "build")],
+            context: Context::Folder(".".into()),
+        };
+        let member = Settings { member: Some("api".to_owned()), ..Settings::default() };
+        let elsewhere = vec![found("r.io/other/cache:branch-main", "main")];
+        let cases = [
+            ("a step runs", Case { predicted: Some((1, 7)), ..Case::default() }),
+            ("nobody knows", Case { predicted: None, ..Case::default() }),
+            ("there is no step", Case { predicted: Some((0, 0)), ..Case::default() }),
+            ("the engine's own store", Case { scope: None, ..Case::default() }),
+            ("layers are gone", Case { candidates: vec![gone], ..Case::default() }),
+            ("it is not seen", Case { candidates: vec![hidden, found(MAIN, "main")], ..Case::default() }),
+            ("steps run for sure", Case { request: filter, ..Case::default() }),
+            ("one of several images", Case { settings: member, ..Case::default() }),
+            ("buildctl", Case { frontend: Frontend::Buildctl, ..Case::default() }),
+            (
+                "another repository",
+                Case { candidates: elsewhere, read: "r.io/other/cache:branch-main", ..Case::default() },
+            ),
+        ];
+        for (name, case) in cases {
+            assert_eq!(case.deferred(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_export_is_detached_where_it_can_be_made_later() {
+        let detach = || Case {
+            settings: Settings { detach_cache: true, ..Settings::default() },
+            predicted: Some((2, 7)),
+            ..Case::default()
+        };
+        assert_eq!(detach().deferred(), Some((None, true)));
+        let said = |case: Case| case.keep(Keep::Export(reference(OWN))).2;
+        assert_eq!(said(detach()), format!("{OWN}, by `layerlift cache flush`"));
+        let stdin = Case { request: Request { flags: Vec::new(), context: Context::Stdin }, ..detach() };
+        assert_eq!(stdin.deferred(), None);
+        assert!(said(stdin).ends_with("--detach-cachethe build context on standard input comes once"));
+        let unknown = Case { inputs: Err("an unknown frontend"), ..detach() };
+        assert!(said(unknown).ends_with("not known: an unknown frontend"));
+        let folder = Keep::Folder { fresh: "a".into(), place: "b".into() };
+        let (keep, _, said) = detach().keep(folder.clone());
+        assert_eq!(keep, folder);
+        assert!(said.contains("in spite of --detach-cache"), "{said}");
+        assert!(!detach().keep(Keep::Nothing).2.contains("--detach-cache"));
+    }
+}
