@@ -80,6 +80,7 @@ case ${INPUT_READ_ONLY-} in
     true | false) arguments+=("--read-only=$INPUT_READ_ONLY") ;;
     *) fail "input \`read-only\` is \`$INPUT_READ_ONLY\`, neither true nor false" ;;
 esac
+if is_true INPUT_DETACH_CACHE detach-cache; then arguments+=(--detach-cache); fi
 
 value --file INPUT_FILE
 value --target INPUT_TARGET

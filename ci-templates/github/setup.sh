@@ -2,7 +2,7 @@
 # Gives the settings among the action's inputs to all later steps of the job, as LAYERLIFT_* variables.
 set -euo pipefail
 
-for name in CACHE_REPO STRATEGY SCOPE READ_ONLY REUSE MAX_AGE REPORT HTML; do
+for name in CACHE_REPO STRATEGY SCOPE READ_ONLY REUSE MAX_AGE DETACH_CACHE REPORT HTML; do
     input=INPUT_$name
     case ${!input-} in
         "") ;;

@@ -120,10 +120,12 @@ labels: |
 secrets: |
   KEY=${{ secrets.KEY }}
 push: true
+detach-cache: true
 args: |
   --provenance=false
 ",
         r#"
+- run: layerlift cache flush
 - env:
     REPORT: ${{ steps.image.outputs.report }}
     HIT: ${{ steps.image.outputs.cache-hit }}
@@ -138,6 +140,7 @@ args: |
 
     let cold = Run::with(&scene, &release, &text, MAIN, &further).ok();
     assert_eq!(cold.output("cache-hit").as_deref(), Some("false"), "{}", cold.log());
+    assert!(cold.log().contains("written cache: "), "{}", cold.log());
     assert_eq!(report(&scene)["cache"]["scope"], "branch-main");
     let first = stamps(&scene, &image);
 

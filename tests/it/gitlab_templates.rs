@@ -193,12 +193,15 @@ include:
       tag: of-the-component
       dockerfile: Dockerfile.multi
       args: --build-arg BASE=busybox:1 --label org.example=yes
+      detach-cache: true
 "
         )
     };
     let mut variables = gitlab.variables(Event::Branch("main"));
     variables.retain(|(name, _)| name != "LAYERLIFT_PATH");
-    let cold = gitlab.run_with(&with(true), &variables).ok();
+    // The cache is exported by after_script, in a shell of its own.
+    let cold =
+        gitlab.run_with(&with(true), &variables).ok().said("pending   cache: ").said("written cache: ");
     assert!(cold.dotenv.contains("LAYERLIFT_CACHE_HIT=false\n"), "{cold:?}");
     let warm = gitlab.run_with(&with(false), &variables).ok();
     assert!(warm.dotenv.contains("LAYERLIFT_CACHE_HIT=true\n"), "{warm:?}");
@@ -385,7 +388,13 @@ fn template_component_and_crate_agree() {
         let of_template = &template["variables"][format!("LAYERLIFT_{variable}").as_str()];
         assert_eq!(inputs[input]["default"], *of_template, "{input}");
     }
-    for name in [".layerlift-install", ".layerlift-engine", ".layerlift-push", ".layerlift-arguments"] {
+    for name in [
+        ".layerlift-install",
+        ".layerlift-engine",
+        ".layerlift-push",
+        ".layerlift-arguments",
+        ".layerlift-flush",
+    ] {
         assert_eq!(component[name], template[name], "{name}");
     }
     assert_eq!(component[".layerlift-tls-false"], template[".layerlift-without-tls"]);
@@ -396,6 +405,7 @@ fn template_component_and_crate_agree() {
         assert_eq!(docker["variables"][name], *value);
     }
     assert_eq!(job["before_script"], docker["before_script"]);
+    assert_eq!(job["after_script"], docker["after_script"]);
     assert_eq!(job["services"][0]["command"], docker["services"][0]["command"]);
     assert_eq!((&job["script"], &job["artifacts"]), (&build["script"], &build["artifacts"]));
 }
