@@ -125,7 +125,11 @@ fn knowledge_outlives_builds_that_do_not_link() {
     scene.reset();
     let same = push(&scene, &[]);
     assert_eq!((lines(&same), same.executed()), (vec![4], Vec::new()), "{same}");
-    // Another cache key is a miss, which has a cause.
+    // Another cache key is a miss, which has a cause, before the build as after it.
+    let line = ["plan", "--network=host", "--auto-link=off", "--push", "-t", &scene.image("1"), "."];
+    let plan = scene.test.run(scene.project.folder(), &line).ok().text();
+    assert!(plan.contains("link        line 4 no longer\n"), "{plan}");
+    assert!(plan.contains("1 of 3 steps will run"), "{plan}");
     let off = push(&scene, &["--auto-link=off"]);
     let explanation = &off.report["explanation"];
     let causes = &explanation["misses"][0]["causes"];

@@ -17,7 +17,8 @@ use crate::plan::link::trailing::{Standing, chain};
 const MOST_ENTRIES: usize = 5_000;
 
 /// The states that still hold, at most one for each stage that the target stands on, from the nearest record that has one.
-/// `refuted`: one that is known not to hold; `done`: the steps as they went; `own`: what this build knows itself.
+/// `refuted`: one that is known not to hold, so that none of its step is believed; `done`: the steps as they went; `own`: what
+/// this build knows itself.
 pub fn carried(
     graph: &Graph,
     inputs: &Inputs,
@@ -41,7 +42,8 @@ pub fn carried(
     let mut carried = Vec::new();
     for state in records.iter().flat_map(|recorded| &recorded.record.parent_states) {
         let Some(stage) = stage_of(state) else { continue };
-        if refuted != Some(state) && state.entries.len() <= left && stages.insert(stage) {
+        let is_refuted = refuted.is_some_and(|refuted| refuted.step == state.step);
+        if !is_refuted && state.entries.len() <= left && stages.insert(stage) {
             left -= state.entries.len();
             carried.push(state.clone());
         }

@@ -339,7 +339,7 @@ fn what_holds_is_handed_on() {
         states.into_iter().flat_map(|state| state.known).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(handed_on(None, None, &[]), "/a /c");
-    assert_eq!(handed_on(None, Some(known(&upper, "/a")), &[]), "/b /c");
+    assert_eq!(handed_on(None, Some(known(&upper, "/a")), &[]), "/c", "nor another of that step");
     assert_eq!(handed_on(None, None, &[known(&upper, "/own")]), "/c");
     assert_eq!(handed_on(Some(("stage-1", 3)), None, &[]), "/a /c", "the COPY is above");
     assert_eq!(handed_on(Some(("stage-1", 2)), None, &[]), "/c");
