@@ -142,7 +142,6 @@ fn without_a_step_one_manifest_is_put() {
 
     // What is new is exported, by the build.
     job.project.change_source("two\n");
-    job.reset();
     let changed = job.push(&[]);
     assert_eq!(changed.executed().len(), STEPS_OF_SOURCE.len(), "{changed}");
     assert!(has_exported(&changed) && written(&changed, "cache") == ["branch-feature"], "{changed}");
@@ -150,7 +149,7 @@ fn without_a_step_one_manifest_is_put() {
     // A fork leaves nothing.
     let fork = job::gitlab(&job.proxy.reference(&job.repository), Event::Fork { number: 7, branch: "main" });
     job.test.set_job(fork);
-    job.reset();
+    job.proxy.clear();
     let _ = job.push(&[]);
     assert_eq!(job.put(), none());
 }
@@ -169,7 +168,6 @@ fn a_step_that_ran_after_all_is_exported_after_all() {
     let early = digest(&job);
     // The later build has a layer more.
     job.project.write("Dockerfile", &format!("{}COPY src/ more/\n", job.project.dockerfile()));
-    job.reset();
     let _ = job.push(&[]);
     let (late, all) = (digest(&job), layers(&job));
     let _ = job.registry.crane(&["tag", &format!("{cache}@{early}"), "branch-main"]).ok();
@@ -240,7 +238,6 @@ fn a_flush_builds_from_the_dockerfile_that_was_built() {
     let _ = job.push(&[]);
     job.test.set("LAYERLIFT_DETACH_CACHE", "true");
     job.project.change_source("two\n");
-    job.reset();
     let linked = job.push(&[]);
     assert_eq!(linked.report["linked"][0]["line"], 4, "{linked}");
     assert_eq!(linked.executed().len(), 1, "{linked}");
@@ -261,7 +258,6 @@ fn a_flush_builds_from_the_dockerfile_that_was_built() {
         job.test.path("secret").to_str().unwrap()
     );
     std::fs::write(job.test.path("secret"), "s3cr3t").unwrap();
-    job.reset();
     let given = job.test.script(job.project.folder(), &line);
     assert_eq!((given.finished.code, given.warnings().as_str()), (0, ""), "{given}");
     assert!(given.report["cache"]["pending"].is_string(), "{given}");
@@ -302,7 +298,6 @@ fn a_flush_that_fails_is_tried_again_and_a_useless_one_is_not() {
 
     // What is built and what is there afterwards are two things.
     job.project.change_source("two\n");
-    job.reset();
     let _ = job.push(&[]);
     job.project.write("assets/logo.txt", "made by the job\n");
     let strict = job.flush(&["--strict"]);
@@ -314,9 +309,6 @@ fn a_flush_that_fails_is_tried_again_and_a_useless_one_is_not() {
     // Another engine has nothing to export.
     job.project.change_source("three\n");
     let _ = job.push(&[]);
-    job.reset();
-    job.project.write("unrelated", "");
-    let _ = std::fs::remove_file(job.project.folder().join("unrelated"));
     let other = Engine::start(Kind::Docker26Containerd);
     job.test.use_engine(&other);
     let elsewhere = job.flush(&[]).ok();

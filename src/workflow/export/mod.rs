@@ -3,7 +3,7 @@
 //!
 //! The second call is the first one without the image, and with an output that makes nothing. Its steps are all cached in
 //! the engine, and it exports what the first call would have exported: the same config, digest for digest (measured on
-//! Docker 28.5.2, also where some steps had come from a cache).
+//! Docker 26.1 and 28.5, also where some steps had come from a cache).
 
 pub mod flush;
 pub mod pending;

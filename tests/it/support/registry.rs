@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -107,11 +107,12 @@ impl Registry {
         registry
     }
 
-    /// A repository name that no other test uses.
+    /// A repository name that no other test uses. A whole run comes round to the same process ids, so the time is in it.
     pub fn unique(&self, test: &str) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        format!("it/{test}-{}-{number}", std::process::id())
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        format!("it/{test}-{now:x}-{}-{number}", std::process::id())
     }
 
     /// An image of this registry: `localhost:PORT/NAME`.
