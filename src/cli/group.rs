@@ -6,6 +6,7 @@ use crate::base::process::{Command, Handover};
 use crate::cli::answered_plan;
 use crate::cli::failure::Failure;
 use crate::cli::plan::{commands, engine_line, pipeline_line, setting_name};
+use crate::cli::settings::SettingsArgs;
 use crate::engine::bake;
 use crate::invocation::Left;
 use crate::model::engine::Engine;
@@ -26,10 +27,19 @@ use crate::workflow::world::World;
 pub fn leave(world: &World, original: &Command, left: Left) -> Failure {
     match left {
         Left::NoBuild => {}
-        Left::Unknown(flag) => say(world, original, &format!("`{flag}` is not known to layerlift")),
+        Left::Unknown(flag) => say(world, original, &unknown(&flag)),
         Left::Because(reason) => say(world, original, &reason),
     }
     Failure::of_handover(&Handover::from(original).replace())
+}
+
+/// Why a flag makes layerlift leave a line alone.
+fn unknown(flag: &str) -> String {
+    let name = flag.split('=').next().unwrap_or_default();
+    if SettingsArgs::has(name) {
+        return format!("`{name}` is a setting of layerlift, which comes before the tool's own arguments");
+    }
+    format!("`{flag}` is not known to layerlift")
 }
 
 /// The same where it turned out later.
@@ -168,5 +178,17 @@ fn answer(out: &mut String, it: &AnsweredMember, scopes: &Chain) {
 fn decisions(out: &mut String, decisions: &[Decision]) {
     for Decision { topic, choice, reason } in decisions {
         let _ = writeln!(out, "  {topic:<11} {choice}\n{:14}({reason})", "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_in_the_wrong_place_is_told_from_a_flag_that_nobody_knows() {
+        assert!(unknown("--auto-link=off").starts_with("`--auto-link` is a setting of layerlift"));
+        assert_eq!(unknown("--newest-flag=x"), "`--newest-flag=x` is not known to layerlift");
+        assert_eq!(unknown("now"), "`now` is not known to layerlift");
     }
 }

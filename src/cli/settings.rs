@@ -155,6 +155,12 @@ impl From<BuilderFile> for BuilderSettings {
 }
 
 impl SettingsArgs {
+    /// Whether `flag` (`--reuse`) is one of them.
+    pub(super) fn has(flag: &str) -> bool {
+        let all = SettingsArgs::augment_args(clap::Command::new("settings"));
+        flag.strip_prefix("--").is_some_and(|name| all.get_arguments().any(|it| it.get_long() == Some(name)))
+    }
+
     /// Resolves every setting. `folder` is where the default settings file is looked for.
     pub fn resolve(&self, environment: &Environment, folder: &Path) -> Result<Settings, Failure> {
         let named = self.config.clone().or_else(|| environment.get(env::LAYERLIFT_CONFIG).map(PathBuf::from));
