@@ -22,11 +22,18 @@ pub async fn run(arguments: &CacheFlushArgs, world: &World) -> Result<u8, Failur
     let settings = SettingsArgs::default().resolve(&world.environment, &world.folder)?;
     let is_strict = arguments.strict || settings.strict;
     let printer = world.printer;
+    if settings.read_only == Some(true) {
+        printer.message("no cache is exported: this job writes none (--read-only)\n");
+        return Ok(0);
+    }
     let all = flush::flush(world, |own| printer.message(&format!("exporting to {}\n", clean(own)))).await;
     if all.is_empty() {
         printer.message("no cache is waiting to be exported here\n");
     }
-    for Flushed { written, warnings, .. } in &all {
+    for Flushed { own, written, left, warnings } in &all {
+        if let Some(reason) = left {
+            printer.message(&format!("{} is left to the job that it is of: {}\n", clean(own), clean(reason)));
+        }
         for written in written {
             printer.message(&format!("written {}: {}\n", written.what, clean(&written.reference)));
         }

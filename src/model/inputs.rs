@@ -28,6 +28,14 @@ pub struct Inputs {
     pub files: Vec<File>,
 }
 
+impl Inputs {
+    /// The digests of a stage's last steps: one for each platform, none where it has no steps.
+    pub fn last_steps(&self, stage: &str) -> Vec<&Digest> {
+        let own = self.stages.iter().filter(|it| it.name == stage);
+        own.filter_map(|it| it.steps.last().map(|step| &step.digest)).collect()
+    }
+}
+
 /// Something that could change the image unseen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {

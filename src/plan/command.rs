@@ -219,13 +219,11 @@ const OF_THE_IMAGE: &[&str] = &[
 
 /// A build that was just run, once more, to do nothing but export its cache: every step is cached in the engine. It reads
 /// what the build read, since layers that the engine has not fetched come from there, and asks for base images as it did.
-/// It has no secrets: a cached step asks for none, and one that needs them cannot run a second time by mistake.
+/// It has the user's secrets, too: a step that ran once more without one could end otherwise, for the next build to find.
 /// `to`: a value of `--cache-to`.
 pub fn export_build(build: &Build, to: &str) -> Build {
     let request = build.as_request();
-    let is_secret = |flag: &&Flag| ["secret", "ssh"].contains(&flag.name);
-    let mut flags: Vec<Flag> =
-        request.flags_without(OF_THE_IMAGE).filter(|flag| !is_secret(flag)).cloned().collect();
+    let mut flags: Vec<Flag> = request.flags_without(OF_THE_IMAGE).cloned().collect();
     // An output that makes nothing (docker/buildx#337); without one, `docker build` loads an image.
     flags.extend([Flag::text("output", "type=cacheonly"), Flag::text("cache-to", to)]);
     Build { flags, context: request.context }
@@ -329,7 +327,7 @@ mod tests {
             export_build(&Build { flags, context: Context::Folder(".".into()) }, "type=registry,ref=r/c:y");
         assert_eq!(
             arguments(&build.flags).join(" "),
-            "--build-arg A=1 --pull --file - --builder b --cache-from type=registry,ref=r/c:x --output type=cacheonly --cache-to type=registry,ref=r/c:y"
+            "--build-arg A=1 --pull --file - --secret id=a --builder b --cache-from type=registry,ref=r/c:x --output type=cacheonly --cache-to type=registry,ref=r/c:y"
         );
     }
 

@@ -70,7 +70,7 @@ pub(super) fn apart(
     let own = match keep {
         Keep::Export(own) if known.can_defer() => own,
         other => {
-            if known.settings.detach_cache && !matches!(other, Keep::Nothing) {
+            if known.settings.detach_cache && !matches!(other, Keep::Nothing | Keep::GivenUp) {
                 decisions.push(with_build(
                     "only the `registry` strategy of `build` with buildx can leave it for later",
                 ));
@@ -129,6 +129,10 @@ impl<'a> Known<'a> {
             _ if !self.settings.detach_cache => return None,
             (Context::Stdin, _) => "the build context on standard input comes once".to_owned(),
             (Context::Remote(_), _) => "what is at the build context's address may change".to_owned(),
+            // A step that an engine has forgotten would run without it, and the cache would hold what that came to.
+            _ if self.request.has("secret") || self.request.has("ssh") => {
+                "a secret may be gone by then".to_owned()
+            }
             // Nobody could say later whether it would still be the same.
             (Context::Folder(_), Err(reason)) => {
                 format!("what the image is made from is not known: {reason}")

@@ -11,9 +11,11 @@ use std::collections::BTreeSet;
 
 use crate::dockerfile::{Base, Graph, StageNode};
 use crate::model::engine::Frontend;
+use crate::model::inputs::Inputs;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::plan::command::{self, Build};
+use crate::plan::explain::Recorded;
 use crate::plan::facts::Facts;
 use crate::plan::scope::Scope;
 
@@ -26,6 +28,8 @@ pub struct StageImage {
     pub holds: Vec<String>,
     /// The ref that it is kept under.
     pub reference: Reference,
+    /// What lies under that ref by now was made by other steps, as the scope's record tells.
+    pub is_old: bool,
     /// The refs under which other scopes of the chain may have it, the nearest first.
     pub elsewhere: Vec<Reference>,
     /// The build that makes it. The classic builder has the image already, after the user's build.
@@ -54,6 +58,9 @@ pub(super) fn stage_images(
         let name = if is_classic { classic_stage(label) } else { label.to_owned() };
         repo.repository.with_tag(&facts.keys.stage_tag(scope, &name)).ok()
     };
+    let is_old = |scope: &Scope, label: &str| {
+        facts.inputs.as_ref().is_ok_and(|now| is_old(now, &facts.records, scope, label))
+    };
     let own = facts.scopes.own.as_ref();
     let others = || facts.scopes.read.iter().filter(move |scope| Some(*scope) != own);
     let heads = match &facts.graph {
@@ -63,18 +70,30 @@ pub(super) fn stage_images(
     heads
         .into_iter()
         .filter_map(|Head { label, is_target, holds }| {
-            let image = reference(own?, label)?;
+            let own = own?;
+            let image = reference(own, label)?;
             let target = (!is_target).then_some(label);
             Some(StageImage {
                 build: command::stage_build(request, &facts.engine, target, &image.to_string(), cache_from),
                 reference: image,
-                elsewhere: others().filter_map(|scope| reference(scope, label)).collect(),
+                is_old: is_old(own, label),
+                elsewhere: others()
+                    .filter(|scope| !is_old(scope, label))
+                    .filter_map(|scope| reference(scope, label))
+                    .collect(),
                 unnamed: !is_target && facts.unnamed.stages.iter().any(|unnamed| unnamed == label),
                 label: label.to_owned(),
                 holds,
             })
         })
         .collect()
+}
+
+/// Whether the last build of a scope made a stage of other steps.
+fn is_old(now: &Inputs, records: &[Recorded], scope: &Scope, label: &str) -> bool {
+    let last = records.iter().find(|it| it.scope.as_deref() == Some(scope.as_str()));
+    let before = last.and_then(|it| it.record.inputs.as_ref());
+    before.is_some_and(|before| now.last_steps(label) != before.last_steps(label))
 }
 
 /// A stage that gets an image.
@@ -119,15 +138,19 @@ fn below<'a>(graph: &'a Graph, stage: &StageNode) -> Vec<&'a StageNode> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::dockerfile::{self, Dockerfile, Inputs};
+    use crate::dockerfile::{self, Dockerfile};
+    use crate::model::inputs::{StageInputs, StepInputs, StepRules};
     use crate::model::platform::Platform;
+    use crate::model::record::Record;
+    use crate::model::reference::Digest;
 
     /// `label<what it holds` of every image.
     fn images(text: &str, each: bool, without: &[&str]) -> String {
         let platform = Platform::new("linux", "amd64", None);
-        let inputs = Inputs {
+        let inputs = dockerfile::Inputs {
             build_args: BTreeMap::new(),
             target: None,
             platform: platform.clone(),
@@ -179,5 +202,34 @@ mod tests {
             images(TOOLS, true, &[]),
             "tools holds tools; dependencies holds dependencies; build holds build; final* holds final"
         );
+    }
+
+    #[test]
+    fn an_image_of_other_steps_is_old() {
+        let steps = |content: &[u8]| {
+            let step = StepInputs {
+                number: 1,
+                line: 1,
+                instruction: "RUN a".to_owned(),
+                digest: Digest::of(content),
+                parts: Vec::new(),
+                files: Vec::new(),
+            };
+            Inputs {
+                digest: Digest::of(content),
+                unknown: Vec::new(),
+                rules: StepRules::BuildKit,
+                stages: vec![StageInputs { name: "deps".to_owned(), platform: None, steps: vec![step] }],
+                image: Vec::new(),
+                files: Vec::new(),
+            }
+        };
+        let record = Arc::new(Record { inputs: Some(steps(b"one")), ..Record::sample() });
+        let scope = Some("branch-x".to_owned());
+        let records = [Recorded { reference: String::new(), scope, record }];
+        let is_old = |now: &[u8], scope| is_old(&steps(now), &records, &Scope::branch(scope), "deps");
+        assert!(!is_old(b"one", "x"));
+        assert!(is_old(b"two", "x"));
+        assert!(!is_old(b"two", "main"), "nobody knows");
     }
 }

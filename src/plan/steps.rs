@@ -20,7 +20,7 @@ use crate::plan::reuse::{self, Place};
 use crate::plan::scope::{Chain, Scope};
 use crate::plan::stage_images::{self, stage_images};
 use crate::plan::strategy;
-use crate::plan::worth::{self, Loss};
+use crate::plan::worth::{self, Loss, Waits};
 
 pub use crate::plan::facts::{CacheFolder, Facts, Unnamed};
 pub use crate::plan::stage_images::{StageImage, classic_stage};
@@ -107,10 +107,15 @@ impl Plan {
     /// Reads no cache any more: what was to be read made the build fail.
     pub fn forget_cache(&mut self) {
         self.build = self.build.without_cache_from();
-        if let Keep::Inline { stages, .. } = &mut self.keep {
-            for stage in stages {
-                stage.build = stage.build.without_cache_from();
+        match &mut self.keep {
+            Keep::Inline { stages, .. } => {
+                for stage in stages {
+                    stage.build = stage.build.without_cache_from();
+                }
             }
+            // What cannot be read covers nothing.
+            Keep::Deferred(deferred) => deferred.covered = None,
+            _ => {}
         }
     }
 }
@@ -288,7 +293,9 @@ fn loss(request: &Request, settings: &Settings, facts: &Facts, strategy: Strateg
         && settings.weigh_cache != Some(false)
         && !of_user;
     let inputs = facts.inputs.as_deref().ok().filter(|_| is_weighed)?;
-    worth::loss(inputs, &facts.records, strategy)
+    let is_later = settings.detach_cache && strategy == Strategy::Registry;
+    let waits = if facts.may_write.0 && !is_later { Waits::Both } else { Waits::Reading };
+    worth::loss(inputs, &facts.records, strategy, waits)
 }
 
 /// The scope's own ref, where it may be written, and the decision about it.

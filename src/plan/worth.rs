@@ -39,10 +39,21 @@ const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How many costs must agree, and are kept.
 const AGREEING: usize = 2;
 
+/// What a job waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// For the cache to be read and written.
+    Both,
+    /// For it to be read: another job, or a later step, writes it.
+    Reading,
+}
+
 /// A cache that takes longer than what it can save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// What it took to read and to write it, in the build of the last two in which that took less.
+    /// What the job waits for.
+    pub waits: Waits,
+    /// How long that took, in the build of the last two in which it took less.
     pub cost: Duration,
     /// What all steps took when they last ran.
     pub steps: Duration,
@@ -51,7 +62,8 @@ pub struct Loss {
 impl std::fmt::Display for Loss {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [cost, steps] = [self.cost, self.steps].map(units::duration);
-        write!(formatter, "the cache took {cost} or more to read and write, all steps together take {steps}")
+        let what = if self.waits == Waits::Both { "read and write" } else { "read" };
+        write!(formatter, "the cache took {cost} or more to {what}, all steps together take {steps}")
     }
 }
 
@@ -63,10 +75,14 @@ impl Loss {
 }
 
 /// Whether the cache loses. `records`: all that were found, the nearest first.
-pub fn loss(inputs: &Inputs, records: &[Recorded], strategy: Strategy) -> Option<Loss> {
+pub fn loss(inputs: &Inputs, records: &[Recorded], strategy: Strategy, waits: Waits) -> Option<Loss> {
     let last = &nearest(records, strategy)?.record;
     let counts = |cost: &&CacheCost| last.created.duration_since(cost.measured) <= FORGOTTEN_AFTER;
-    let costs: Vec<Duration> = last.cache_costs.iter().filter(counts).map(CacheCost::total).collect();
+    let paid = |cost: &CacheCost| match waits {
+        Waits::Both => cost.total(),
+        Waits::Reading => CacheCost { export: 0.0, ..*cost }.total(),
+    };
+    let costs: Vec<Duration> = last.cache_costs.iter().filter(counts).map(paid).collect();
     let cost = costs.iter().take(AGREEING).min().copied().filter(|_| costs.len() >= AGREEING)?;
     let times = Times::of(records);
     let steps = inputs.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
@@ -79,7 +95,7 @@ pub fn loss(inputs: &Inputs, records: &[Recorded], strategy: Strategy) -> Option
         true => cost > steps,
         false => cost.as_secs_f64() > steps.as_secs_f64() * CLEARLY && cost > steps.saturating_add(AT_LEAST),
     };
-    loses.then_some(Loss { cost, steps })
+    loses.then_some(Loss { waits, cost, steps })
 }
 
 /// The record that tells what the cache of this strategy took.

@@ -110,20 +110,20 @@ pub(super) fn whole(prepared: &Prepared, outcome: &Outcome, steps: &Steps) -> Re
     let record = records::of(facts.into(), outcome);
     let Ok(inputs) = &facts.inputs else { return record };
     let cache_costs = match &plan.keep {
-        // Of an export that is no part of the build, what it takes is not known.
-        Keep::GivenUp | Keep::Deferred(_) => worth::costs(&facts.records, plan.strategy, None),
-        Keep::Export(_) | Keep::Inline { .. } => {
+        Keep::GivenUp => worth::costs(&facts.records, plan.strategy, None),
+        Keep::Export(_) | Keep::Inline { .. } | Keep::Deferred(_) => {
             let took = |kind| -> Duration {
                 let transfers = steps.transfers().into_iter().filter(|transfer| transfer.kind == kind);
                 transfers.map(|transfer| transfer.duration).sum()
             };
-            let images = match plan.keep {
-                Keep::Inline { .. } => outcome.cache_export,
+            // What is exported after the build. Nobody waits for what is left to a flush.
+            let after = match plan.keep {
+                Keep::Inline { .. } | Keep::Deferred(_) => outcome.cache_export,
                 _ => Duration::ZERO,
             };
             let cost = CacheCost {
                 measured: record.created,
-                export: (took(TransferKind::CacheExport) + images).as_secs_f64(),
+                export: (took(TransferKind::CacheExport) + after).as_secs_f64(),
                 import: took(TransferKind::CacheImport).as_secs_f64(),
             };
             worth::costs(&facts.records, plan.strategy, Some(cost))

@@ -283,9 +283,14 @@ pub(super) async fn finish(
         return Ok(());
     }
     let done = after(request, prepared, runner, docker, built, outcome, warnings).await;
+    let signal = *runner.world.interrupts.borrow();
     if done.is_err() {
         outcome.status = BuildStatus::Failed;
         outcome.exit_code = PUSH_FAILED;
+    } else if signal > 0 {
+        // The image is there; what was to follow may not be.
+        outcome.status = BuildStatus::Interrupted;
+        outcome.exit_code = 128 + signal;
     }
     done
 }

@@ -17,7 +17,6 @@ use crate::plan::chain::Put;
 use crate::plan::command::Build;
 use crate::plan::steps::{Facts, Keep, StageImage};
 use crate::registry::{Client, Error};
-use crate::workflow::display::Display;
 use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::named::NamedDockerfile;
 use crate::workflow::source::Source;
@@ -215,8 +214,8 @@ async fn unseen(stages: &[StageImage], merged: &Reference, finished: Finished<'_
     let mut build = target.build.clone();
     build.flags.retain(|flag| flag.name != "tag");
     build.flags.push(Flag::text("tag", merged.to_string()));
-    match make(finished.runner, &build).await {
-        Ok(()) => push(finished.docker, merged, finished.runner, kept).await,
+    match export::run(finished.runner, &build).await {
+        Ok(_) => push(finished.docker, merged, finished.runner, kept).await,
         Err(error) => kept.warn(merged, error),
     }
 }
@@ -258,7 +257,7 @@ async fn settle(
         let name = stage.reference.to_string();
         let made = match image(stage) {
             Some(id) => finished.docker.tag(&id, &name).await.map_err(|error| error.to_string()),
-            None => make(finished.runner, &stage.build).await,
+            None => export::run(finished.runner, &stage.build).await.map(drop),
         };
         if let Err(error) = made {
             kept.warn(&stage.reference, error);
@@ -303,7 +302,7 @@ enum Known {
 }
 
 async fn known(stage: &StageImage, client: &Client) -> Result<Known, Error> {
-    if client.head_manifest(&stage.reference).await?.is_some() {
+    if !stage.is_old && client.head_manifest(&stage.reference).await?.is_some() {
         return Ok(Known::Own);
     }
     for reference in &stage.elsewhere {
@@ -317,15 +316,4 @@ async fn known(stage: &StageImage, client: &Client) -> Result<Known, Error> {
         }
     }
     Ok(Known::Nowhere)
-}
-
-/// Runs a build of ours, which the user does not see.
-async fn make(runner: Runner<'_>, build: &Build) -> Result<(), String> {
-    let built = runner.run(build, &mut Display::Quiet).await.map_err(|error| error.to_string())?;
-    match built.code {
-        0 => Ok(()),
-        code => {
-            Err(built.errors.last().cloned().unwrap_or_else(|| format!("the engine ended with code {code}")))
-        }
-    }
 }

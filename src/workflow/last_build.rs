@@ -49,15 +49,14 @@ impl LastBuilds {
 
     /// The last build of all.
     pub fn latest(&self) -> Option<Recorded> {
-        let files = self.files();
-        files.into_iter().rev().find_map(|(_, path)| recorded(&path))
+        files(&self.folder).into_iter().rev().find_map(|(_, path)| recorded(&path))
     }
 
     /// The builds of the last run, where images answered them; none where an engine has built since.
     pub fn answered(&self) -> Vec<AnsweredBuild> {
         let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
         let path = self.folder.join(ANSWERED);
-        let built = self.files().pop().map(|(time, _)| time);
+        let built = files(&self.folder).pop().map(|(time, _)| time);
         match changed(&path) {
             Some(time) if built.is_none_or(|built| built <= time) => {}
             _ => return Vec::new(),
@@ -78,22 +77,27 @@ impl LastBuilds {
     /// Keeps the record of a build, and forgets the oldest ones of too many.
     pub fn write(&self, image: &str, record: &Record) -> std::io::Result<()> {
         self.replace(&name(image.as_bytes()), &build_record::encode(record).0)?;
-        let files = self.files();
-        let surplus = files.len().saturating_sub(MOST);
-        files.iter().take(surplus).try_for_each(|(_, path)| std::fs::remove_file(path))
+        forget_oldest(&self.folder, MOST)
     }
+}
 
-    /// The files, the newest last.
-    fn files(&self) -> Vec<(SystemTime, PathBuf)> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let is_record = |name: &str| name.len() == DIGITS && name.bytes().all(|it| it.is_ascii_hexdigit());
-        let mut files: Vec<(SystemTime, PathBuf)> = entries
-            .filter(|entry| entry.file_name().to_str().is_some_and(is_record))
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
-        files.sort();
-        files
-    }
+/// The files of a folder that are called by a [`name`], the newest last, with the times of their last change.
+pub(super) fn files(folder: &Path) -> Vec<(SystemTime, PathBuf)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_named = |name: &str| name.len() == DIGITS && name.bytes().all(|it| it.is_ascii_hexdigit());
+    let mut files: Vec<(SystemTime, PathBuf)> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_named))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Deletes the oldest files of more than `most`.
+pub(super) fn forget_oldest(folder: &Path, most: usize) -> std::io::Result<()> {
+    let files = files(folder);
+    let surplus = files.len().saturating_sub(most);
+    files.iter().take(surplus).try_for_each(|(_, path)| std::fs::remove_file(path))
 }
 
 /// What a file holds; `None` where that is more than a record may be.
@@ -153,7 +157,7 @@ mod tests {
         for number in 0..MOST + 4 {
             here.write(&format!("image-{number}"), &record(&number.to_string())).unwrap();
         }
-        assert_eq!(here.files().len(), MOST);
+        assert_eq!(files(&here.folder).len(), MOST);
         let last = (MOST + 3).to_string();
         assert_eq!(here.read(&format!("image-{last}")).unwrap().record.strategy, last);
         assert_eq!(of("/work/other").latest(), None);
@@ -161,7 +165,7 @@ mod tests {
         for path in [here.folder.clone(), home.path().join(".cache/layerlift")] {
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", path.display());
         }
-        let (_, newest) = here.files().pop().unwrap();
+        let (_, newest) = files(&here.folder).pop().unwrap();
         assert_eq!(newest.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -185,11 +189,11 @@ mod tests {
         here.write("app", &record("registry")).unwrap();
         here.write_answered(&answered).unwrap();
         assert_eq!(here.answered(), answered);
-        assert_eq!(here.files().len(), 1, "it is no record");
+        assert_eq!(files(&here.folder).len(), 1, "it is no record");
         // A file system may know no times that are closer together.
         let written = here.folder.join(ANSWERED).metadata().unwrap().modified().unwrap();
         let later = written + std::time::Duration::from_secs(10);
-        let (_, newest) = here.files().pop().unwrap();
+        let (_, newest) = files(&here.folder).pop().unwrap();
         File::open(newest).unwrap().set_modified(later).unwrap();
         assert_eq!(here.answered(), []);
         std::fs::write(here.folder.join(ANSWERED), "[{").unwrap();
@@ -204,7 +208,7 @@ mod tests {
         let environment: Environment = [("XDG_CACHE_HOME", cache)].into_iter().collect();
         let here = LastBuilds::of(&environment, Path::new("/work/app")).unwrap();
         here.write("app", &record("registry")).unwrap();
-        let (_, path) = here.files().pop().unwrap();
+        let (_, path) = files(&here.folder).pop().unwrap();
         std::fs::write(&path, vec![b'x'; READ_LIMIT + 10]).unwrap();
         assert_eq!((here.read("app"), here.latest()), (None, None));
         assert!(LastBuilds::of(&Environment::default(), Path::new("/")).is_none());

@@ -140,9 +140,13 @@ fn without_a_step_one_manifest_is_put() {
     assert_eq!((job.put(), written(&again, RETAGGED), written(&again, "cache")), (none(), none(), none()));
     assert_eq!(again.report["cache"]["from"][0].as_str().unwrap().rsplit(':').next(), Some("branch-feature"));
 
-    // What is new is exported, by the build.
+    // What is new is exported, by the build, when the image is there.
     job.project.change_source("two\n");
-    let changed = job.push(&[]);
+    job.proxy.clear();
+    let changed = job.push(&["-t", &job.proxy.reference(&format!("{}:image", job.repository))]);
+    let put = job.put();
+    let place = |name: &str| put.iter().position(|it| it == name);
+    assert!(place("image").is_some() && place("image") < place("branch-feature"), "{put:?}");
     assert_eq!(changed.executed().len(), STEPS_OF_SOURCE.len(), "{changed}");
     assert!(has_exported(&changed) && written(&changed, "cache") == ["branch-feature"], "{changed}");
 
@@ -204,6 +208,26 @@ fn a_detached_export_waits_for_the_flush() {
     ));
     assert_eq!(files.ok().text(), "600");
 
+    // Without a flush nothing is lost but the cache.
+    job.reset();
+    let again = job.push(&["--build-arg", "TOKEN=s3cr3t"]);
+    assert_eq!((again.executed().len(), job.refs()), (cold.executed().len(), none()), "{again}");
+
+    // Nobody else's job writes it.
+    let fork = job::gitlab(&job.proxy.reference(&job.repository), Event::Fork { number: 7, branch: "main" });
+    job.test.set_job(fork);
+    let left = job.flush(&["--strict"]).ok();
+    assert!(left.stderr.contains(&format!("{pending} is left to the job that it is of: ")), "{}", left.all());
+    job.on("feature");
+    let left = job.flush(&["--strict"]).ok();
+    assert!(left.stderr.contains("cache:branch-feature\n"), "{}", left.all());
+    job.on("main");
+    job.test.set("LAYERLIFT_READ_ONLY", "true");
+    let told = job.flush(&[]).ok();
+    assert!(told.stderr.contains("this job writes none"), "{}", told.all());
+    job.test.set("LAYERLIFT_READ_ONLY", "false");
+    assert_eq!(job.refs(), none());
+
     // From another folder of the project.
     let flushed = job.test.run(&job.project.folder().join("src"), &["cache", "flush"]).ok();
     assert!(flushed.stderr.contains(&format!("written cache: {pending}\n")), "{}", flushed.all());
@@ -252,22 +276,21 @@ fn a_flush_builds_from_the_dockerfile_that_was_built() {
     assert_eq!((same.executed(), &same.report["linked"][0]["line"]), (Vec::new(), &json!(4)), "{same}");
 
     job.project.change_source("three\n");
-    let line = format!(
-        "layerlift build --network=host --push -t {} -f - --secret id=x,src={} . < Dockerfile",
-        job.image(),
-        job.test.path("secret").to_str().unwrap()
-    );
-    std::fs::write(job.test.path("secret"), "s3cr3t").unwrap();
+    let line = format!("layerlift build --network=host --push -t {} -f - . < Dockerfile", job.image());
     let given = job.test.script(job.project.folder(), &line);
     assert_eq!((given.finished.code, given.warnings().as_str()), (0, ""), "{given}");
     assert!(given.report["cache"]["pending"].is_string(), "{given}");
-    // It needs no secret any more.
-    std::fs::remove_file(job.test.path("secret")).unwrap();
     let _ = job.flush(&["--strict"]).ok();
     job.reset();
-    std::fs::write(job.test.path("secret"), "s3cr3t").unwrap();
     let given = job.test.script(job.project.folder(), &line);
     assert_eq!((given.executed(), given.report["cache"]["pending"].is_null()), (Vec::new(), true), "{given}");
+
+    // A step that the engine had forgotten would run without its secret, for every later build to find.
+    job.project.change_source("four\n");
+    let secret = job.test.path("secret");
+    std::fs::write(&secret, "s3cr3t").unwrap();
+    let with_secret = job.push(&["--secret", &format!("id=x,src={}", secret.display())]);
+    assert!(has_exported(&with_secret) && with_secret.report["cache"]["pending"].is_null(), "{with_secret}");
 }
 
 #[test]
@@ -309,7 +332,7 @@ fn a_flush_that_fails_is_tried_again_and_a_useless_one_is_not() {
     // Another engine has nothing to export.
     job.project.change_source("three\n");
     let _ = job.push(&[]);
-    let other = Engine::start(Kind::Docker26Containerd);
+    let other = Engine::start(Kind::Docker26Graph);
     job.test.use_engine(&other);
     let elsewhere = job.flush(&[]).ok();
     assert!(elsewhere.stderr.contains("another engine built"), "{}", elsewhere.all());

@@ -83,7 +83,7 @@ fn recorded(record: Record) -> Vec<Recorded> {
 type Seconds = Option<(u64, u64)>;
 
 fn lost(now: &Inputs, record: Record) -> Seconds {
-    let loss = loss(now, &recorded(record), REGISTRY)?;
+    let loss = loss(now, &recorded(record), REGISTRY, Waits::Both)?;
     Some((loss.cost.as_secs(), loss.steps.as_secs()))
 }
 
@@ -106,8 +106,19 @@ fn a_cache_that_takes_longer_than_all_steps_is_given_up() {
     let short = Record { stages: went([Some(0), Some(0), Some(1)]), ..record(&[2.9, 2.9]) };
     assert_eq!(lost(&now, short.clone()), None);
     assert_eq!(lost(&now, Record { cache_costs: record(&[3.1, 3.1]).cache_costs, ..short }), Some((3, 1)));
-    let text = loss(&now, &recorded(record(&[41.0, 41.0])), REGISTRY).expect("a loss").to_string();
+    let text =
+        loss(&now, &recorded(record(&[41.0, 41.0])), REGISTRY, Waits::Both).expect("a loss").to_string();
     assert_eq!(text, "the cache took 41.0s or more to read and write, all steps together take 12.0s");
+}
+
+#[test]
+fn a_job_that_does_not_write_waits_for_the_reading_alone() {
+    let now = project("a");
+    assert_eq!(loss(&now, &recorded(record(&[41.0, 41.0])), REGISTRY, Waits::Reading), None);
+    let import = CacheCost { export: 41.0, import: 20.0, ..cost(0.0, 0) };
+    let slow = Record { cache_costs: vec![import; 2], ..record(&[]) };
+    let text = loss(&now, &recorded(slow), REGISTRY, Waits::Reading).expect("a loss").to_string();
+    assert_eq!(text, "the cache took 20.0s or more to read, all steps together take 12.0s");
 }
 
 #[test]
@@ -125,7 +136,7 @@ fn what_is_given_up_stays_so_until_the_steps_take_as_long() {
     assert_eq!(costs(&[], REGISTRY, Some(cost(1.0, 0))), [cost(1.0, 0)]);
     // What another strategy took says nothing.
     assert_eq!(costs(&before, Strategy::Inline, Some(cost(1.0, 0))), [cost(1.0, 0)]);
-    assert_eq!(loss(&now, &recorded(record(&[41.0, 41.0])), Strategy::Inline), None);
+    assert_eq!(loss(&now, &recorded(record(&[41.0, 41.0])), Strategy::Inline, Waits::Both), None);
 }
 
 #[test]
@@ -164,7 +175,7 @@ fn a_step_of_which_nothing_is_known_is_worth_any_cache() {
 fn the_record_of_the_last_build_here_tells_no_costs() {
     let mut own = recorded(record(&[41.0, 41.0]));
     own[0].scope = None;
-    assert_eq!(loss(&project("a"), &own, REGISTRY), None);
+    assert_eq!(loss(&project("a"), &own, REGISTRY, Waits::Both), None);
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! `layerlift cache flush`: carries out the exports that were left for later.
 //!
-//! Each is planned anew from what the user asked for, so that what may be written is decided by the job that writes. It is
-//! carried out only by the engine that built, and only while what the image was made from is what it was then: in any
-//! other case steps would run once more, for another cache.
+//! Each is planned anew from what the user asked for, so that what may be written is decided by the job that writes; what
+//! another job has left is left. It is carried out only by the engine that built, and only while what the image was made
+//! from is what it was then: in any other case steps would run once more, for another cache.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use crate::base::units::plural;
 use crate::engine::docker::Docker;
-use crate::model::inputs::Inputs;
+use crate::model::inputs::{Inputs, Unknown};
 use crate::model::outcome::{StepStatus, Written};
 use crate::model::settings::Settings;
-use crate::plan::steps::Keep;
+use crate::plan::command::Build;
+use crate::plan::steps::{Facts, Keep};
 use crate::workflow::builder::Act;
 use crate::workflow::decide::{self, Prepared};
 use crate::workflow::engine_run::Runner;
@@ -34,11 +35,15 @@ pub struct Flushed {
     pub own: String,
     /// What was written where.
     pub written: Vec<Written>,
+    /// Why it is left as it is.
+    pub left: Option<String>,
     /// What did not work.
     pub warnings: Vec<String>,
 }
 
 enum Failed {
+    /// It is not this job's.
+    Another(String),
     /// It will never work.
     Useless(String),
     /// It may work the next time.
@@ -51,60 +56,75 @@ pub async fn flush(world: &World, begin: impl Fn(&str)) -> Vec<Flushed> {
     let Some(folder) = Folder::of(world).await else { return Vec::new() };
     let mut all = Vec::new();
     for mut pending in folder.all() {
-        begin(pending.own());
-        // Counted before: what ends this process must not end every one that follows.
-        pending.tries += 1;
-        let counted = folder.write(&pending);
-        let mut flushed =
-            Flushed { own: pending.own().to_owned(), written: Vec::new(), warnings: Vec::new() };
-        let mut is_over = counted.is_err() || pending.tries >= TRIES;
-        match one(world, &pending).await {
-            Ok(kept) => {
-                is_over = true;
-                (flushed.written, flushed.warnings) = (kept.written, kept.warnings);
+        let own = pending.own().to_owned();
+        let world = &World { folder: pending.folder.clone(), ..world.clone() };
+        let mut is_counted = true;
+        let done = match planned(world, &pending).await {
+            Ok(planned) => {
+                begin(&own);
+                // Counted before: what ends this process must not end every one that follows.
+                pending.tries += 1;
+                is_counted = folder.update(&pending).is_ok();
+                carry_out(world, &pending, planned).await
             }
+            Err(failed) => Err(failed),
+        };
+        let (written, left, warnings, is_over) = match done {
+            Ok(kept) => (kept.written, None, kept.warnings, true),
+            Err(Failed::Another(reason)) => (Vec::new(), Some(reason), Vec::new(), false),
             Err(failed) => {
                 let (reason, next) = match failed {
-                    Failed::Useless(reason) => (reason, ""),
-                    Failed::Now(reason) if is_over => (reason, "; it is given up"),
-                    Failed::Now(reason) => (reason, "; the next flush tries again"),
+                    Failed::Now(reason) if is_counted && pending.tries < TRIES => {
+                        (reason, "; the next flush tries again")
+                    }
+                    Failed::Now(reason) => (reason, "; it is given up"),
+                    Failed::Useless(reason) | Failed::Another(reason) => (reason, ""),
                 };
-                is_over |= next.is_empty();
-                flushed
-                    .warnings
-                    .push(format!("the cache was not written to {}: {reason}{next}", pending.own()));
+                let is_over = !next.ends_with("again");
+                let warning = format!("the cache was not written to {own}: {reason}{next}");
+                (Vec::new(), None, vec![warning], is_over)
             }
-        }
+        };
         if is_over {
             folder.remove(&pending);
         }
-        all.push(flushed);
+        all.push(Flushed { own, written, left, warnings });
     }
     all
 }
 
-async fn one(world: &World, pending: &Pending) -> Result<Kept, Failed> {
-    let useless = |reason: &str| Failed::Useless(reason.to_owned());
-    let world = &World { folder: pending.folder.clone(), ..world.clone() };
+struct Planned {
+    build: Build,
+    prepared: Prepared,
+}
+
+const UNKNOWN: &str = "it was left by another version of layerlift";
+
+/// Plans it anew, as far as it is this job's, and possible.
+async fn planned(world: &World, pending: &Pending) -> Result<Planned, Failed> {
+    let useless = |reason: String| Failed::Useless(reason);
     // Paths of the line count from there, for the engine's client too.
     std::env::set_current_dir(&world.folder)
-        .map_err(|error| Failed::Useless(format!("{}: {error}", world.folder.display())))?;
-    let unknown = "it was left by another version of layerlift";
-    let (Some(request), Some(mut build)) = (pending.request(), pending.build()) else {
-        return Err(useless(unknown));
+        .map_err(|error| useless(format!("{}: {error}", world.folder.display())))?;
+    let (Some(request), Some(build)) = (pending.request(), pending.build()) else {
+        return Err(useless(UNKNOWN.to_owned()));
     };
     let source = match pending.given() {
         Some(text) => given(text).map_err(|error| Failed::Now(error.to_string()))?,
-        None => {
-            source::read(&request, std::io::empty()).map_err(|error| Failed::Useless(error.to_string()))?
-        }
+        None => source::read(&request, std::io::empty()).map_err(|error| useless(error.to_string()))?,
     };
     // Nobody wants an image now.
     let settings = Settings { reuse: Some(false), max_age: None, ..pending.settings.clone() };
     let prepared = decide::prepare_source(world, &request, &settings, source, Act::Suppose).await;
-    let mut prepared = prepared.map_err(|error| Failed::Now(error.to_string()))?;
+    let prepared = prepared.map_err(|error| Failed::Now(error.to_string()))?;
+    is_own(pending, &prepared.facts)?;
     is_the_same(pending, &prepared)?;
+    Ok(Planned { build, prepared })
+}
 
+async fn carry_out(world: &World, pending: &Pending, planned: Planned) -> Result<Kept, Failed> {
+    let Planned { mut build, mut prepared } = planned;
+    let own = pending.own().parse().map_err(|_| Failed::Useless(UNKNOWN.to_owned()))?;
     let mut kept = Kept::default();
     let docker = Arc::new(Docker { login: build::login(world, &prepared, &mut kept.warnings).await });
     let stand_in = build::stand_in(world, &mut prepared, &mut kept.warnings).await;
@@ -129,7 +149,6 @@ async fn one(world: &World, pending: &Pending) -> Result<Kept, Failed> {
         to_stdout: false,
     };
     let steps = export::run(runner, &build).await.map_err(Failed::Now)?;
-    let own = pending.own().parse().map_err(|_| useless(unknown))?;
     export::sign(&own, client, facts, &mut kept).await;
     let stages = steps.stages(&account::labels(facts));
     let ran = stages.iter().map(|stage| stage.count(StepStatus::Run)).sum();
@@ -154,13 +173,24 @@ fn given(text: Vec<u8>) -> std::io::Result<Source> {
     Ok(Source { dockerfile, name: "-".to_owned(), in_archive: false, spooled: Some(spooled) })
 }
 
+/// Whether the ref is this job's to write.
+fn is_own(pending: &Pending, facts: &Facts) -> Result<(), Failed> {
+    let (allowed, reason) = &facts.may_write;
+    if !allowed {
+        return Err(Failed::Another(reason.clone()));
+    }
+    let scope = facts.scopes.own.as_ref().zip(facts.cache_repo.as_ref().ok());
+    let own = scope.and_then(|(scope, repo)| repo.repository.with_tag(&facts.keys.cache_tag(scope)).ok());
+    match own {
+        Some(own) if own.to_string() == pending.own() => Ok(()),
+        Some(own) => Err(Failed::Another(format!("this job writes to {own}"))),
+        None => Err(Failed::Another("this job has no cache ref of its own".to_owned())),
+    }
+}
+
 /// Whether this is the engine that built, and what it built from.
 fn is_the_same(pending: &Pending, prepared: &Prepared) -> Result<(), Failed> {
     let (facts, plan) = (&prepared.facts, &prepared.plan);
-    match &plan.keep {
-        Keep::Deferred(deferred) if deferred.own.to_string() == pending.own() => {}
-        _ => return Err(Failed::Useless("this job may not write there".to_owned())),
-    }
     if records::engine(&facts.engine) != pending.engine || facts.engine.remote != pending.remote {
         let at = pending.remote.as_deref().unwrap_or("this machine's socket");
         return Err(Failed::Useless(format!(
@@ -169,12 +199,20 @@ fn is_the_same(pending: &Pending, prepared: &Prepared) -> Result<(), Failed> {
         )));
     }
     let inputs = facts.inputs.as_ref().map_err(|reason| Failed::Now(reason.clone()))?;
-    if inputs.digest == pending.inputs {
-        return Ok(());
-    }
     let before: Option<&Inputs> = pending.record().and_then(|(_, record)| record.inputs.as_ref());
-    Err(Failed::Useless(match before.and_then(|before| store::changed(&before.files, &inputs.files)) {
-        Some(file) => format!("`{file}` changed after the build; .dockerignore keeps it out"),
-        None => "a base image, a build arg or the Dockerfile is another one than in the build".to_owned(),
-    }))
+    if inputs.digest != pending.inputs {
+        let was_known = |it: &&Unknown| before.is_some_and(|before| !before.unknown.contains(it));
+        if let Some(unknown) = inputs.unknown.iter().find(was_known) {
+            return Err(Failed::Now(unknown.to_string()));
+        }
+        let changed = before.and_then(|before| store::changed(&before.files, &inputs.files));
+        return Err(Failed::Useless(match changed {
+            Some(file) => format!("`{file}` changed after the build; .dockerignore keeps it out"),
+            None => "a base image, a build arg or the Dockerfile is another one than in the build".to_owned(),
+        }));
+    }
+    match &plan.keep {
+        Keep::Deferred(deferred) if deferred.own.to_string() == pending.own() => Ok(()),
+        _ => Err(Failed::Useless("the engine, or a setting, keeps the cache in another way".to_owned())),
+    }
 }

@@ -62,8 +62,8 @@ async fn retag(cover: &Cover, own: &Reference, client: &Client) -> Result<Option
     client.put_manifest(own, &manifest.media_type, manifest.bytes).await.map(Some)
 }
 
-/// Runs a build that only exports. `Err`: why nothing was exported.
-async fn run(runner: Runner<'_>, build: &Build) -> Result<Steps, String> {
+/// Runs a build of ours, which the user does not see. `Err`: why it, or its export of a cache, failed.
+pub(super) async fn run(runner: Runner<'_>, build: &Build) -> Result<Steps, String> {
     let built = runner.run(build, &mut Display::Quiet).await.map_err(|error| error.to_string())?;
     match (built.code, built.steps.cache_export_error()) {
         (0, None) => Ok(built.steps),

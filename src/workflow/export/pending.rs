@@ -1,13 +1,14 @@
 //! Exports that were left for later: one file for each cache ref, in a folder for each project.
 //!
 //! They lie in `$XDG_CACHE_HOME/layerlift/pending`, and are the user's alone (mode 0600): a file holds the line of the
-//! build, and with it the values of build args that came by flag. It holds no credentials and no secrets, which lines only
-//! name. It goes when it is carried out, and when it cannot be.
+//! build, and with it the values of build args that came by flag, which may be what nobody else should see. Logins and
+//! secrets are not among it. It goes when it is carried out, when it cannot be, and after a day.
 
 use std::fs::{DirBuilder, File};
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,6 +37,9 @@ const VERSION: u32 = 1;
 
 /// The most exports that wait for one project; of more, the oldest are forgotten.
 const MOST: usize = 32;
+
+/// When an export waits no longer: whoever left it will not come back, and the file may tell too much.
+const OLDEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The largest file: the record in it names every file of the context.
 const LARGEST: u64 = 64 << 20;
@@ -162,13 +166,15 @@ pub(in crate::workflow) async fn leave(
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Those of the project that the working folder is in; `None` where the user has no cache folder.
+    /// Those of the project that the working folder is in; `None` where the user has no cache folder. Deletes what has
+    /// waited for too long in any project.
     pub(super) async fn of(world: &World) -> Option<Self> {
-        let cache = world.environment.cache_folder()?;
+        let all = world.environment.cache_folder()?.join("pending");
+        forget(&all, clock::now().into());
         let project = pipeline::detect(&world.environment, &world.folder).await.pipeline.project_folder;
         let project = project.unwrap_or_else(|| world.folder.clone());
         let whole = project.canonicalize().unwrap_or(project);
-        Some(Folder(cache.join("pending").join(last_build::name(whole.as_os_str().as_encoded_bytes()))))
+        Some(Folder(all.join(last_build::name(whole.as_os_str().as_encoded_bytes()))))
     }
 
     fn file(&self, pending: &Pending) -> PathBuf {
@@ -176,7 +182,7 @@ impl Folder {
     }
 
     /// Writes one, in the place of an older one of the same ref.
-    pub(super) fn write(&self, pending: &Pending) -> std::io::Result<()> {
+    fn write(&self, pending: &Pending) -> std::io::Result<()> {
         let text = serde_json::to_vec(pending)?;
         if text.len() as u64 > LARGEST {
             return Err(std::io::Error::other(
@@ -185,15 +191,24 @@ impl Folder {
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         last_build::replace(&self.file(pending), &text, 0o600)?;
-        let files = self.files();
-        let surplus = files.len().saturating_sub(MOST);
-        files.iter().take(surplus).try_for_each(std::fs::remove_file)
+        last_build::forget_oldest(&self.0, MOST)
     }
 
-    /// Forgets one.
+    /// Writes one again, unless a later build has taken its place.
+    pub(super) fn update(&self, pending: &Pending) -> std::io::Result<()> {
+        if self.is_there(pending) { self.write(pending) } else { Ok(()) }
+    }
+
+    /// Forgets one, unless a later build has taken its place.
     pub(super) fn remove(&self, pending: &Pending) {
-        // One that stays is found to be of no use, or exports the same again.
-        let _ = std::fs::remove_file(self.file(pending));
+        if self.is_there(pending) {
+            // One that stays is found to be of no use, or exports the same again.
+            let _ = std::fs::remove_file(self.file(pending));
+        }
+    }
+
+    fn is_there(&self, pending: &Pending) -> bool {
+        read(&self.file(pending)).is_some_and(|there| there.left == pending.left)
     }
 
     /// All of them, the oldest first. What cannot be read is deleted.
@@ -205,19 +220,23 @@ impl Folder {
                 None
             }
         };
-        let mut all: Vec<Pending> = self.files().into_iter().filter_map(read).collect();
+        let mut all: Vec<Pending> =
+            last_build::files(&self.0).into_iter().filter_map(|(_, path)| read(path)).collect();
         all.sort_by_key(|pending| pending.left);
         all
     }
+}
 
-    /// The files, the oldest first.
-    fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let mut files: Vec<_> = entries
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
-        files.sort();
-        files.into_iter().map(|(_, path)| path).collect()
+/// Deletes what has waited for too long. `all`: the folder of the projects' folders.
+fn forget(all: &Path, now: SystemTime) {
+    for project in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        for (left, path) in last_build::files(&project.path()) {
+            if now.duration_since(left).is_ok_and(|age| age > OLDEST) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        // Of no use as long as it is empty; another one stays.
+        let _ = std::fs::remove_dir(project.path());
     }
 }
 
@@ -279,12 +298,16 @@ mod tests {
         assert_eq!(first.given().unwrap(), b"FROM \xff\n");
         assert_eq!(first.record().unwrap().0.tag(), Some("branch-main--record"));
 
-        // A later build of the same ref takes its place.
+        // A later build of the same ref takes its place, and keeps it.
         let later = pending(first.own(), 3);
         folder.write(&later).unwrap();
         assert_eq!(folder.all(), [second.clone(), later.clone()]);
+        folder.update(&Pending { tries: 1, ..first.clone() }).unwrap();
+        folder.remove(&first);
+        assert_eq!(folder.all(), [second.clone(), later.clone()]);
         folder.remove(&second);
-        assert_eq!(folder.all(), [later]);
+        folder.update(&Pending { tries: 1, ..later.clone() }).unwrap();
+        assert_eq!(folder.all(), [Pending { tries: 1, ..later }]);
     }
 
     #[test]
@@ -293,14 +316,28 @@ mod tests {
         let folder = Folder(home.path().join("project"));
         let unknown = Pending { version: VERSION + 1, ..pending("r.io/app/cache:a", 1) };
         folder.write(&unknown).unwrap();
-        std::fs::write(folder.0.join("half"), b"{\"version\":1").unwrap();
-        assert_eq!((folder.all(), folder.files().len()), (Vec::new(), 0));
+        std::fs::write(folder.0.join("0123456789abcdef"), b"{\"version\":1").unwrap();
+        // Another process is writing it.
+        std::fs::write(folder.0.join(".tmpAbCdEf"), b"{").unwrap();
+        assert_eq!((folder.all(), last_build::files(&folder.0).len()), (Vec::new(), 0));
+        assert!(folder.0.join(".tmpAbCdEf").exists());
         let flag = ("no-such-flag".to_owned(), Value::Switch(true));
         let strange = Pending { request: vec![flag], ..pending("r.io/app/cache:a", 1) };
         assert!(strange.request().is_none());
         for number in 0..MOST + 3 {
             folder.write(&pending(&format!("r.io/app/cache:{number}"), 1)).unwrap();
         }
-        assert_eq!(folder.files().len(), MOST);
+        assert_eq!(last_build::files(&folder.0).len(), MOST);
+    }
+
+    #[test]
+    fn what_has_waited_for_a_day_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder(home.path().join("project"));
+        folder.write(&pending("r.io/app/cache:a", 1)).unwrap();
+        forget(home.path(), SystemTime::from(clock::now()) + OLDEST - Duration::from_secs(60));
+        assert_eq!(folder.all().len(), 1);
+        forget(home.path(), SystemTime::from(clock::now()) + OLDEST + Duration::from_secs(60));
+        assert!(!folder.0.exists());
     }
 }
