@@ -1,7 +1,8 @@
 //! What is kept, and what is not worth it: as few stage images as the cache needs, and no cache that loses.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use layerlift::base::env::Environment;
 use layerlift::model::record::{CacheCost, Record};
@@ -9,9 +10,13 @@ use layerlift::model::reference::Reference;
 use layerlift::registry::{Client, Options};
 use layerlift::workflow::records;
 
-use crate::support::cli::Build;
-use crate::support::engine::Kind;
+use crate::support::cli::{Build, TestEnv};
+use crate::support::engine::{Engine, Kind};
+use crate::support::job::{self, Event};
+use crate::support::program::{Finished, run};
 use crate::support::project::Project;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::registry::Registry;
 use crate::support::scene::Scene;
 
 /// Builds and pushes on an engine without any state, and checks the image.
@@ -47,6 +52,36 @@ fn ran(build: &Build) -> Vec<String> {
     let mut stages: Vec<String> = build.executed().into_iter().map(|(stage, _)| stage).collect();
     stages.dedup();
     stages
+}
+
+/// The registry holds back the first image for longer than this test waits, and the last one comes all the same.
+#[test]
+fn a_stage_image_is_pushed_while_the_next_ones_are_made() {
+    let registry = Registry::shared();
+    let proxy = Proxy::start(&registry.address);
+    let engine = Engine::start(Kind::Docker20);
+    let mut test = TestEnv::new(&engine);
+    let (project, repository) = (Project::new(), registry.unique("overlap"));
+    test.set_job(job::gitlab(&proxy.reference(&repository), Event::Branch("main")));
+    let first = "/v2/*/cache/manifests/*--stage-dependencies";
+    proxy.on("PUT", first, Fault::Delay(Duration::from_secs(600))).always();
+    let image = registry.reference(&format!("{repository}:1"));
+    let child = test.start(project.folder(), &["build", "--network=host", "--push", "-t", &image, "."]);
+    let begin = Instant::now();
+    let puts = || {
+        let requests = proxy.requests().into_iter().filter(|it| it.method == "PUT");
+        let stages = requests.filter_map(|it| Some(it.path.split_once("--stage-")?.1.to_owned()));
+        stages.collect::<Vec<String>>()
+    };
+    while !puts().contains(&"final".to_owned()) {
+        assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", puts());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(puts()[0], "dependencies");
+    let _ = run(Command::new("kill").args(["-INT", &child.id().to_string()])).ok();
+    let ended: Finished = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 130, "{}", ended.all());
+    assert_eq!(registry.file(&image, "app/source.txt"), project.source());
 }
 
 /// `tools` has no image; `dependencies` and `build` stand upon it, and theirs hold it.
