@@ -32,7 +32,7 @@ pub async fn run(arguments: &CacheFlushArgs, world: &World) -> Result<u8, Failur
     }
     for Flushed { own, written, left, warnings } in &all {
         if let Some(reason) = left {
-            printer.message(&format!("{} is left to the job that it is of: {}\n", clean(own), clean(reason)));
+            printer.message(&format!("cache {} is not written: {}\n", clean(own), clean(reason)));
         }
         for written in written {
             printer.message(&format!("written {}: {}\n", written.what, clean(&written.reference)));

@@ -217,7 +217,11 @@ fn a_detached_export_waits_for_the_flush() {
     let fork = job::gitlab(&job.proxy.reference(&job.repository), Event::Fork { number: 7, branch: "main" });
     job.test.set_job(fork);
     let left = job.flush(&["--strict"]).ok();
-    assert!(left.stderr.contains(&format!("{pending} is left to the job that it is of: ")), "{}", left.all());
+    assert!(
+        left.stderr.contains(&format!("cache {pending} is not written: it waits for its own job: ")),
+        "{}",
+        left.all()
+    );
     job.on("feature");
     let left = job.flush(&["--strict"]).ok();
     assert!(left.stderr.contains("cache:branch-feature\n"), "{}", left.all());
@@ -329,8 +333,21 @@ fn a_flush_that_fails_is_tried_again_and_a_useless_one_is_not() {
     assert!(strict.stderr.contains(reason), "{}", strict.all());
     assert!(job.flush(&[]).ok().stderr.contains(NOTHING));
 
-    // Another engine has nothing to export.
+    // A later build of the branch has exported: that is what stays.
     job.project.change_source("three\n");
+    let _ = job.push(&[]);
+    job.test.set("LAYERLIFT_DETACH_CACHE", "false");
+    job.project.change_source("four\n");
+    let later = job.push(&[]);
+    assert!(has_exported(&later), "{later}");
+    job.test.set("LAYERLIFT_DETACH_CACHE", "true");
+    job.project.change_source("three\n");
+    let overtaken = job.flush(&["--strict"]).ok();
+    assert!(overtaken.stderr.contains("a later build has written it"), "{}", overtaken.all());
+    assert!(job.flush(&[]).ok().stderr.contains(NOTHING));
+
+    // Another engine has nothing to export.
+    job.project.change_source("five\n");
     let _ = job.push(&[]);
     let other = Engine::start(Kind::Docker26Graph);
     job.test.use_engine(&other);

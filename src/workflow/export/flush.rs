@@ -7,11 +7,15 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::base::units::plural;
 use crate::engine::docker::Docker;
 use crate::model::inputs::{Inputs, Unknown};
 use crate::model::outcome::{StepStatus, Written};
+use crate::model::reference::Reference;
 use crate::model::settings::Settings;
+use crate::plan::chain::Finding;
 use crate::plan::command::Build;
 use crate::plan::steps::{Facts, Keep};
 use crate::workflow::builder::Act;
@@ -35,7 +39,7 @@ pub struct Flushed {
     pub own: String,
     /// What was written where.
     pub written: Vec<Written>,
-    /// Why it is left as it is.
+    /// Why nothing was done, where nothing is wrong with that.
     pub left: Option<String>,
     /// What did not work.
     pub warnings: Vec<String>,
@@ -44,6 +48,8 @@ pub struct Flushed {
 enum Failed {
     /// It is not this job's.
     Another(String),
+    /// A later build has written the ref.
+    Overtaken,
     /// It will never work.
     Useless(String),
     /// It may work the next time.
@@ -71,18 +77,17 @@ pub async fn flush(world: &World, begin: impl Fn(&str)) -> Vec<Flushed> {
         };
         let (written, left, warnings, is_over) = match done {
             Ok(kept) => (kept.written, None, kept.warnings, true),
-            Err(Failed::Another(reason)) => (Vec::new(), Some(reason), Vec::new(), false),
-            Err(failed) => {
-                let (reason, next) = match failed {
-                    Failed::Now(reason) if is_counted && pending.tries < TRIES => {
-                        (reason, "; the next flush tries again")
-                    }
-                    Failed::Now(reason) => (reason, "; it is given up"),
-                    Failed::Useless(reason) | Failed::Another(reason) => (reason, ""),
-                };
-                let is_over = !next.ends_with("again");
-                let warning = format!("the cache was not written to {own}: {reason}{next}");
-                (Vec::new(), None, vec![warning], is_over)
+            Err(Failed::Another(reason)) => {
+                (Vec::new(), Some(format!("it waits for its own job: {reason}")), Vec::new(), false)
+            }
+            Err(Failed::Overtaken) => {
+                (Vec::new(), Some("a later build has written it".to_owned()), Vec::new(), true)
+            }
+            Err(Failed::Useless(reason)) => (Vec::new(), None, vec![not_written(&own, &reason, "")], true),
+            Err(Failed::Now(reason)) => {
+                let is_over = !is_counted || pending.tries >= TRIES;
+                let next = if is_over { "; it is given up" } else { "; the next flush tries again" };
+                (Vec::new(), None, vec![not_written(&own, &reason, next)], is_over)
             }
         };
         if is_over {
@@ -91,6 +96,10 @@ pub async fn flush(world: &World, begin: impl Fn(&str)) -> Vec<Flushed> {
         all.push(Flushed { own, written, left, warnings });
     }
     all
+}
+
+fn not_written(own: &str, reason: &str, next: &str) -> String {
+    format!("the cache was not written to {own}: {reason}{next}")
 }
 
 struct Planned {
@@ -182,10 +191,21 @@ fn is_own(pending: &Pending, facts: &Facts) -> Result<(), Failed> {
     let scope = facts.scopes.own.as_ref().zip(facts.cache_repo.as_ref().ok());
     let own = scope.and_then(|(scope, repo)| repo.repository.with_tag(&facts.keys.cache_tag(scope)).ok());
     match own {
-        Some(own) if own.to_string() == pending.own() => Ok(()),
+        Some(own) if own.to_string() == pending.own() => match written(facts, &own) {
+            Some(time) if time > pending.left => Err(Failed::Overtaken),
+            _ => Ok(()),
+        },
         Some(own) => Err(Failed::Another(format!("this job writes to {own}"))),
         None => Err(Failed::Another("this job has no cache ref of its own".to_owned())),
     }
+}
+
+/// When the cache under a ref was exported.
+fn written(facts: &Facts, reference: &Reference) -> Option<Timestamp> {
+    facts.candidates.iter().find_map(|candidate| match &candidate.finding {
+        Finding::Found(found) if candidate.reference == *reference => found.provenance.created,
+        _ => None,
+    })
 }
 
 /// Whether this is the engine that built, and what it built from.

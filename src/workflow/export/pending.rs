@@ -49,7 +49,7 @@ const LARGEST: u64 = 64 << 20;
 pub struct Pending {
     version: u32,
     /// When it was left.
-    left: Timestamp,
+    pub(super) left: Timestamp,
     /// How often it was tried.
     pub(super) tries: u32,
     /// The ref to be written.
