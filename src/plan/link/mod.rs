@@ -212,7 +212,10 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     for (step, copy) in &trailing.copies {
         let files: Vec<&File> = situation.inputs.files_of(step).collect();
         let effect = match situation.inputs.unknown.iter().find(|unknown| unknown.line == step.line) {
-            Some(unknown) => Effect::Unbounded(unknown.what.clone()),
+            Some(unknown) => {
+                tree.blur("/");
+                Effect::Unbounded(unknown.what.clone())
+            }
             None => writes::copy(&mut tree, copy, &files),
         };
         let is_as_written = situation.cached.contains(&step.digest) && !before.contains(&step.digest);
@@ -220,11 +223,7 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
             Effect::Same if copy.link => Ok(()),
             Effect::Same if is_as_written => Err("the cache has it as it is written".to_owned()),
             Effect::Same => Ok(()),
-            Effect::Bounded(reason) => Err(reason),
-            Effect::Unbounded(reason) => {
-                tree.blur("/");
-                Err(reason)
-            }
+            Effect::Bounded(reason) | Effect::Unbounded(reason) => Err(reason),
         });
     }
     // Below a `COPY` that is left as it is, all is unpacked anyway.

@@ -69,6 +69,9 @@ fn files() -> Vec<File> {
         file("dir/sub", FileKind::Folder),
         file("dir/sub/c", FileKind::File),
         file("link", FileKind::Symlink),
+        file("tree", FileKind::Folder),
+        file("tree/to", FileKind::Symlink),
+        file("tree/pipe", FileKind::Other),
     ]
 }
 
@@ -106,6 +109,10 @@ fn what_is_the_same_as_a_layer_of_its_own() {
         (&[], "COPY *.txt /app/"),
         (&[], "COPY dir /app\nCOPY a.txt /app/sub/"),
         (&["/etc/"], "COPY --chmod=0700 dir /app\nCOPY a.txt /etc/"),
+        (&["/srv/", "/srv/www/"], "COPY --chown=www dir /srv/www/html\nCOPY a.txt /srv/www/conf"),
+        (&["/srv/ 0700"], "COPY --chmod=0700 dir /srv/html\nCOPY a.txt /etc"),
+        (&[], "COPY --chown=7 --chmod=0700 dir /srv/html\nCOPY --chown=7 a.txt /srv/conf"),
+        (&["/app/"], "COPY --link --chown=7 --exclude=x dir /b\nCOPY dir /app/dir"),
     ];
     for (entries, instructions) in cases {
         assert_eq!(effect(entries, instructions), "same", "{instructions} on {entries:?}");
@@ -144,6 +151,12 @@ fn what_may_not_be_the_same() {
         (&[], "COPY --chmod=0700 dir /app\nCOPY a.txt /app/"),
         (&[], "COPY --from=tools /out /app\nCOPY a.txt /app/"),
         (&[], "COPY --chown=1000 dir /app\nCOPY a.txt /app/"),
+        (&[], "COPY tree /app\nCOPY a.txt /app/to"),
+        (&[], "COPY tree /app\nCOPY --from=tools /out/ /app/to/"),
+        (&[], "COPY tree /app\nCOPY a.txt /app/pipe"),
+        (&["/srv/"], "COPY --chown=www dir /srv/www/html\nCOPY a.txt /srv/www/conf"),
+        (&[], "COPY --chown=7 --chmod=0700 dir /srv/html\nCOPY a.txt /srv/conf"),
+        (&["/app/"], "COPY --link --chown=7 a.txt /app/a\nCOPY dir /app/dir"),
     ];
     let lines: Vec<String> = cases
         .iter()
@@ -179,6 +192,12 @@ fn what_may_not_be_the_same() {
     COPY --chmod=0700 dir /app; COPY a.txt /app/: what is at /app is not known!
     COPY --from=tools /out /app; COPY a.txt /app/: what is at /app is not known!
     COPY --chown=1000 dir /app; COPY a.txt /app/: /app has mode 0755 and owner 1000:1000
+    COPY tree /app; COPY a.txt /app/to: /app/to is a symbolic link!
+    COPY tree /app; COPY --from=tools /out/ /app/to/: /app/to is a symbolic link!
+    COPY tree /app; COPY a.txt /app/pipe: /app/pipe is neither file nor folder!
+    COPY --chown=www dir /srv/www/html; COPY a.txt /srv/www/conf: what is at /srv is not known!
+    COPY --chown=7 --chmod=0700 dir /srv/html; COPY a.txt /srv/conf: /srv has mode 0755 and owner 7:7
+    COPY --link --chown=7 a.txt /app/a; COPY dir /app/dir: what is at /app is not known!
     ");
 }
 

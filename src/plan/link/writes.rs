@@ -26,13 +26,14 @@ pub(super) enum Effect {
     Same,
     /// It might not, but nothing changes outside of its destination.
     Bounded(Reason),
-    /// What it changes is not known.
+    /// What it changes is not known, nor anything of the tree from now on.
     Unbounded(Reason),
 }
 
 /// Takes a copy into account. `files`: those that it takes from the build context.
 pub(super) fn copy(tree: &mut Tree, copy: &Copy, files: &[&File]) -> Effect {
     if copy.destination.unclear.is_some() {
+        tree.blur("/");
         return Effect::Unbounded("its destination depends on the base image".to_owned());
     }
     let (destination, is_folder) = cleaned(&copy.destination.text);
@@ -42,20 +43,20 @@ pub(super) fn copy(tree: &mut Tree, copy: &Copy, files: &[&File]) -> Effect {
             Effect::Same
         }
         Err(reason) => {
-            // What an archive holds is written through links that are below the destination.
-            let met = (!copy.is_add).then(|| parents(tree, &destination, (0, 0)));
-            match met {
-                Some(Ok(made))
-                    if matches!(
-                        tree.at(&destination),
-                        Found::Absent | Found::Here(Node { kind: EntryKind::File | EntryKind::Folder, .. })
-                    ) =>
-                {
+            let is_bounded = matches!(
+                tree.at(&destination),
+                Found::Absent | Found::Here(Node { kind: EntryKind::File | EntryKind::Folder, .. })
+            );
+            match above(tree, copy, &destination).filter(|_| is_bounded) {
+                Some(made) => {
                     made.into_iter().for_each(|write| write.apply(tree));
                     tree.blur(&destination);
                     Effect::Bounded(reason)
                 }
-                _ => Effect::Unbounded(reason),
+                None => {
+                    tree.blur("/");
+                    Effect::Unbounded(reason)
+                }
             }
         }
     }
@@ -170,7 +171,7 @@ fn known(tree: &Tree, taken: Taken<'_>, is_add: bool) -> Result<Vec<Write>, Reas
             }
             false => destination.to_owned(),
         };
-        writes.push(file_goes(tree, &place, owner)?);
+        writes.push(goes(tree, &place, EntryKind::File, owner)?);
         return Ok(writes);
     }
     folder_stays(tree, destination, owner)?;
@@ -183,7 +184,12 @@ fn known(tree: &Tree, taken: Taken<'_>, is_add: bool) -> Result<Vec<Write>, Reas
         let Some(below) = below.filter(|below| !below.is_empty()) else { continue };
         let place = join(destination, below);
         if file.kind != FileKind::Folder {
-            writes.push(file_goes(tree, &place, owner)?);
+            let kind = match file.kind {
+                FileKind::Symlink => EntryKind::Symlink,
+                FileKind::File => EntryKind::File,
+                _ => EntryKind::Other,
+            };
+            writes.push(goes(tree, &place, kind, owner)?);
             continue;
         }
         match tree.at(&place) {
@@ -205,13 +211,39 @@ fn known(tree: &Tree, taken: Taken<'_>, is_add: bool) -> Result<Vec<Write>, Reas
 /// The folders above a path, which are made where they are missing.
 fn parents(tree: &Tree, path: &str, owner: (u64, u64)) -> Result<Vec<Write>, Reason> {
     let mut writes = Vec::new();
-    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
-    for end in ends {
-        let folder = &path[..end];
+    for folder in folders_above(path) {
         folder_stays(tree, folder, owner)?;
         writes.push(Write::Put(folder.to_owned(), made(owner)));
     }
     Ok(writes)
+}
+
+/// The folders above a destination that a copy makes which stays as it is written, if it is known what it makes of them.
+fn above(tree: &Tree, copy: &Copy, destination: &str) -> Option<Vec<Write>> {
+    // What an archive holds is written through links that are below the destination.
+    if copy.is_add {
+        return None;
+    }
+    let owner = owner(copy);
+    // The user's own `--link` makes all of them anew.
+    if copy.link {
+        return parents(tree, destination, owner.ok()?).ok();
+    }
+    let mut writes = Vec::new();
+    for folder in folders_above(destination) {
+        match tree.at(folder) {
+            Found::Here(Node { kind: EntryKind::Folder, .. }) => {}
+            // A name is known to the image alone.
+            Found::Absent => writes.push(Write::Put(folder.to_owned(), made(*owner.as_ref().ok()?))),
+            Found::Here(_) | Found::Unknown => return None,
+        }
+    }
+    Some(writes)
+}
+
+/// `/a` and `/a/b` of `/a/b/c`.
+fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter(|(at, _)| *at > 0).map(|(at, _)| &path[..at])
 }
 
 /// Whether a folder that a copy needs is missing, or is what the copy would make. The root is in no layer.
@@ -230,13 +262,14 @@ fn folder_stays(tree: &Tree, path: &str, owner: (u64, u64)) -> Result<(), Reason
     }
 }
 
-/// A file takes the place of a file, or of nothing.
-fn file_goes(tree: &Tree, path: &str, owner: (u64, u64)) -> Result<Write, Reason> {
+/// What is no folder takes the place of a file, or of nothing. A symbolic link stays one: what is copied there next is
+/// written to where it leads.
+fn goes(tree: &Tree, path: &str, kind: EntryKind, owner: (u64, u64)) -> Result<Write, Reason> {
     match tree.at(path) {
         Found::Absent | Found::Here(Node { kind: EntryKind::File, .. }) => {}
         other => return Err(in_the_way(path, other)),
     }
-    Ok(Write::Put(path.to_owned(), Node { kind: EntryKind::File, mode: 0, owner, xattrs: false }))
+    Ok(Write::Put(path.to_owned(), Node { kind, mode: 0, owner, xattrs: false }))
 }
 
 fn in_the_way(path: &str, found: Found) -> Reason {
