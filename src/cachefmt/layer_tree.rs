@@ -2,18 +2,30 @@
 //!
 //! Whiteouts are those of the image-spec ("Layer Changeset"): `.wh.name` takes away what lower layers have under that
 //! name, `.wh..wh..opq` everything that they have below a folder. What cannot be told from headers is told as
-//! [`EntryKind::Other`], which nothing is proven about.
+//! [`EntryKind::Other`], which nothing is proven about: hard links too, since a symbolic link may have two names.
+//!
+//! A layer that was made by comparing trees names every folder that something in it is in. Others need not: what is in a
+//! folder without an entry goes through a symbolic link that lower layers have in its place, or makes the folder in a way
+//! that the headers do not tell (containerd `pkg/archive`).
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
+use std::rc::Rc;
 
-use crate::model::parent_state::{Entry, EntryKind};
+use crate::model::parent_state::{Entry, EntryKind, folders_above, is_within};
 
 /// More entries than any layer has.
 const MOST_ENTRIES: usize = 4_000_000;
 
-/// Entries of the wanted part that are kept of one layer.
+/// What is kept of one layer, in entries.
 const MOST_KEPT: usize = 100_000;
+
+/// More folders than any layer has.
+const MOST_FOLDERS: usize = 400_000;
+
+/// The most bytes of headers before one entry. Long names and attributes are read whole; Go takes 1 MiB of each.
+const MOST_OF_HEADERS: u64 = 4 << 20;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -27,6 +39,38 @@ pub struct LayerPart {
     removed: Vec<String>,
     /// The folders below which it takes all away.
     opaque: Vec<String>,
+    /// The folders that something in it is in, and that have no entry before that.
+    bare: BTreeSet<String>,
+    /// Its symbolic links, wherever they are.
+    links: BTreeSet<String>,
+}
+
+impl LayerPart {
+    fn kept(&self) -> usize {
+        self.entries.len() + self.removed.len() + self.opaque.len() + self.bare.len() + self.links.len()
+    }
+}
+
+/// Hands on no more than what is left.
+struct Rationed<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Rationed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(broken("larger headers than are looked at"));
+        }
+        let most = buffer.len().min(usize::try_from(self.left.get()).unwrap_or(usize::MAX));
+        let read = self.inner.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - read as u64);
+        Ok(read)
+    }
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 /// Whether something at `path` counts, where all is wanted of some places: it is above, at or below one of them.
@@ -36,15 +80,28 @@ fn counts(path: &str, places: &[String]) -> bool {
 
 /// Reads the headers of an unpacked layer.
 pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> {
-    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut part = LayerPart::default();
-    let mut archive = tar::Archive::new(layer);
+    let mut folders: HashSet<String> = HashSet::new();
+    let left = Rc::new(Cell::new(MOST_OF_HEADERS));
+    let mut archive = tar::Archive::new(Rationed { inner: layer, left: Rc::clone(&left) });
     for (index, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
-        if index == MOST_ENTRIES || part.entries.len() + part.removed.len() == MOST_KEPT {
+        if index == MOST_ENTRIES || part.kept() >= MOST_KEPT || folders.len() >= MOST_FOLDERS {
             return Err(broken("more entries than are looked at"));
         }
+        let content = entry.size().max(entry.header().entry_size()?);
+        left.set(content.saturating_add(MOST_OF_HEADERS));
         let path = cleaned(&entry.path_bytes()).ok_or_else(|| broken("an entry outside of the root"))?;
+        let bare = folders_above(&path).filter(|folder| !folders.contains(*folder));
+        part.bare.extend(bare.map(str::to_owned));
+        let kind = kind(&entry);
+        match kind {
+            EntryKind::Folder => folders.insert(path.clone()),
+            _ => folders.remove(&path),
+        };
+        if kind == EntryKind::Symlink || is_second_name(&entry, &part.links) {
+            part.links.insert(path.clone());
+        }
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
         let (removes, place) = match name.strip_prefix(WHITEOUT) {
             Some(_) if name == OPAQUE => (true, if folder.is_empty() { "/" } else { folder }.to_owned()),
@@ -73,22 +130,40 @@ pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> 
                 }
             }
         }
-        let header = entry.header();
-        let kind = match header.entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::Link => EntryKind::File,
-            tar::EntryType::Directory => EntryKind::Folder,
-            tar::EntryType::Symlink => EntryKind::Symlink,
-            _ => EntryKind::Other,
-        };
-        part.entries.push(Entry { kind, mode: header.mode()? & 0o7777, uid, gid, xattrs, path });
+        let mode = entry.header().mode()? & 0o7777;
+        part.entries.push(Entry { kind, mode, uid, gid, xattrs, path });
     }
     Ok(part)
 }
 
-/// The tree of several layers, the lowest first, as far as it is wanted; the layers may have been read for other places too.
-pub fn overlaid<'a>(parts: impl IntoIterator<Item = &'a LayerPart>, places: &[String]) -> Vec<Entry> {
+fn kind(entry: &tar::Entry<'_, impl Read>) -> EntryKind {
+    match entry.header().entry_type() {
+        // In the oldest form of headers that is a folder, and not every reader knows it.
+        tar::EntryType::Regular if entry.path_bytes().ends_with(b"/") => EntryKind::Other,
+        tar::EntryType::Regular | tar::EntryType::Continuous => EntryKind::File,
+        tar::EntryType::Directory => EntryKind::Folder,
+        tar::EntryType::Symlink => EntryKind::Symlink,
+        _ => EntryKind::Other,
+    }
+}
+
+/// Whether it is a second name of one of some entries.
+fn is_second_name(entry: &tar::Entry<'_, impl Read>, of: &BTreeSet<String>) -> bool {
+    let first = entry.header().entry_type() == tar::EntryType::Link;
+    let first = first.then(|| entry.link_name_bytes()).flatten();
+    first.and_then(|name| cleaned(&name)).is_some_and(|name| of.contains(&name))
+}
+
+/// The tree of several layers, the lowest first, as far as it is wanted; the layers may have been read for other places
+/// too. `None` where a layer may write through a symbolic link, so that nobody knows where its entries are.
+pub fn overlaid<'a>(parts: impl IntoIterator<Item = &'a LayerPart>, places: &[String]) -> Option<Vec<Entry>> {
     let mut tree: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut links: HashSet<&str> = HashSet::new();
     for part in parts {
+        links.extend(part.links.iter().map(String::as_str));
+        if part.bare.iter().any(|folder| links.contains(folder.as_str())) {
+            return None;
+        }
         for folder in &part.opaque {
             remove_below(&mut tree, folder);
         }
@@ -96,14 +171,27 @@ pub fn overlaid<'a>(parts: impl IntoIterator<Item = &'a LayerPart>, places: &[St
             tree.remove(path);
             remove_below(&mut tree, path);
         }
+        for folder in &part.bare {
+            tree.entry(folder.clone()).or_insert_with(|| unclear(folder));
+        }
         for entry in &part.entries {
             if entry.kind != EntryKind::Folder {
                 remove_below(&mut tree, &entry.path);
             }
             tree.insert(entry.path.clone(), entry.clone());
         }
+        // Of a layer that has something and takes it away, it depends on their order what is left.
+        for path in &part.removed {
+            tree.entry(path.clone()).and_modify(|entry| *entry = unclear(path));
+        }
     }
-    tree.into_values().filter(|entry| counts(&entry.path, places)).collect()
+    Some(tree.into_values().filter(|entry| counts(&entry.path, places)).collect())
+}
+
+/// Something that the headers do not tell.
+fn unclear(path: &str) -> Entry {
+    let path = path.to_owned();
+    Entry { path, kind: EntryKind::Other, mode: 0, uid: 0, gid: 0, xattrs: false }
 }
 
 fn remove_below(tree: &mut BTreeMap<String, Entry>, folder: &str) {
@@ -135,16 +223,12 @@ fn cleaned(path: &[u8]) -> Option<String> {
     Some(if clean.is_empty() { "/".to_owned() } else { clean })
 }
 
-/// Whether a path is another one, or below it.
-fn is_within(path: &str, folder: &str) -> bool {
-    folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A layer of entries: `d/` is a folder, `l -> x` a symbolic link, anything else a file; `!` before it: with xattrs.
+    /// A layer of entries: `d/` is a folder, `l -> x` a symbolic link, `h = x` a hard link, anything else a file; `!` before
+    /// it: with xattrs.
     fn layer(entries: &[&str]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for entry in entries {
@@ -163,6 +247,11 @@ mod tests {
                 builder.append_link(&mut header, name, to).expect("appended");
                 continue;
             }
+            if let Some((name, to)) = name.split_once(" = ") {
+                header.set_entry_type(tar::EntryType::Link);
+                builder.append_link(&mut header, name, to).expect("appended");
+                continue;
+            }
             let kind = if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular };
             header.set_entry_type(kind);
             builder.append_data(&mut header, name, io::empty()).expect("appended");
@@ -178,13 +267,15 @@ mod tests {
             format!("{} {:?} {:o} {}:{}{xattrs}", entry.path, entry.kind, entry.mode, entry.uid, entry.gid)
         };
         let parts: Vec<LayerPart> = parts.collect();
-        overlaid(&parts, &places).iter().map(shown).collect::<Vec<_>>().join("\n")
+        let Some(entries) = overlaid(&parts, &places) else { return "not known".to_owned() };
+        entries.iter().map(shown).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn upper_layers_change_and_take_away() {
         let lower: &[&str] =
             &["./", "./app/", "app/a", "app/sub/", "app/sub/b", "var/", "!var/x/", "etc/", "run -> var"];
+        let folders: &[&str] = &["app/", "app/sub/"];
         insta::assert_snapshot!(tree(&[lower], &["/app"]), @r"
         /app Folder 755 7:0
         /app/a File 644 7:0
@@ -196,22 +287,80 @@ mod tests {
         /var Folder 755 7:0
         /var/x Folder 755 7:0 xattrs
         ");
-        insta::assert_snapshot!(tree(&[lower, &["app/.wh.a", "app/sub/.wh..wh..opq", "app/sub/c"]], &["/app"]), @r"
+        insta::assert_snapshot!(tree(&[lower, folders, &["app/", "app/.wh.a", "app/sub/", "app/sub/.wh..wh..opq", "app/sub/c"]], &["/app"]), @r"
         /app Folder 755 7:0
         /app/sub Folder 755 7:0
         /app/sub/c File 644 7:0
         ");
         insta::assert_snapshot!(tree(&[lower, &[".wh.app"]], &["/app"]), @"");
-        insta::assert_snapshot!(tree(&[lower, &["app/sub -> a"]], &["/app"]), @r"
+        insta::assert_snapshot!(tree(&[lower, &["app/", "app/sub -> a"]], &["/app"]), @r"
         /app Folder 755 7:0
         /app/a File 644 7:0
         /app/sub Symlink 644 7:0
         ");
-        // In one layer, a whiteout takes away what is below, wherever it stands.
+        // In one layer, it depends on their order.
         insta::assert_snapshot!(tree(&[lower, &["app/a", "app/.wh.a"]], &["/app/a"]), @r"
         /app Folder 755 7:0
-        /app/a File 644 7:0
+        /app/a Other 0 0:0
         ");
+    }
+
+    #[test]
+    fn what_a_hard_link_leads_to_is_not_told() {
+        let layer: &[&str] = &["app/", "app/a -> x", "app/b = app/a", "app/c", "app/d = app/c"];
+        insta::assert_snapshot!(tree(&[layer], &["/app"]), @r"
+        /app Folder 755 7:0
+        /app/a Symlink 644 7:0
+        /app/b Other 644 7:0
+        /app/c File 644 7:0
+        /app/d Other 644 7:0
+        ");
+        assert_eq!(tree(&[layer, &["app/", "app/b/x"]], &["/x"]), "not known");
+    }
+
+    #[test]
+    fn folders_without_an_entry_are_not_told() {
+        let lower: &[&str] = &["var/", "var/run -> ../run", "run/", "app/"];
+        // It goes to `/run/ko/x`, where the links lead.
+        assert_eq!(tree(&[lower, &["var/run/ko/x"]], &["/run/ko"]), "not known");
+        assert_eq!(tree(&[lower, &["var/run/.wh.x"]], &["/run/ko"]), "not known");
+        assert_eq!(tree(&[&["a -> run", "a/x"]], &["/run"]), "not known");
+        assert_eq!(tree(&[&["a/x", "a -> run"]], &["/run"]), "not known");
+        insta::assert_snapshot!(tree(&[lower, &["var/", "var/run/", "var/run/x"]], &["/var/run"]), @r"
+        /var Folder 755 7:0
+        /var/run Folder 755 7:0
+        /var/run/x File 644 7:0
+        ");
+        // Whoever unpacks it makes `/srv`; `/app` is there.
+        let upper: &[&str] = &["srv/bin/x", "app/y"];
+        insta::assert_snapshot!(tree(&[lower, upper], &["/srv/www", "/app"]), @r"
+        /app Folder 755 7:0
+        /app/y File 644 7:0
+        /srv Other 0 0:0
+        ");
+        insta::assert_snapshot!(tree(&[lower, upper, &["srv/"]], &["/srv/www"]), @"/srv Folder 755 7:0");
+    }
+
+    #[test]
+    fn headers_of_any_size_are_not_read() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        let long = vec![b'x'; usize::try_from(MOST_OF_HEADERS).expect("a size")];
+        builder.append_pax_extensions([("comment", &long[..])]).expect("appended");
+        builder.append_data(&mut header, "a", io::empty()).expect("appended");
+        let layer = builder.into_inner().expect("finished");
+        let error = layer_part(&layer[..], &["/".to_owned()]).expect_err("too much");
+        assert!(error.to_string().contains("larger headers than are looked at"), "{error}");
+        // Contents may have any size.
+        let mut builder = tar::Builder::new(Vec::new());
+        (header.set_uid(0), header.set_gid(0), header.set_mode(0o644));
+        header.set_size(MOST_OF_HEADERS * 2);
+        builder.append_data(&mut header, "a", io::repeat(0).take(MOST_OF_HEADERS * 2)).expect("appended");
+        builder.append_data(&mut header, "b", io::repeat(0).take(MOST_OF_HEADERS * 2)).expect("appended");
+        let layer = builder.into_inner().expect("finished");
+        let part = layer_part(&layer[..], &["/".to_owned()]).expect("read");
+        assert_eq!(part.entries.len(), 2);
     }
 
     #[test]
@@ -220,7 +369,7 @@ mod tests {
         let lower = layer(&["app/", "app/a", "srv/", "srv/b"]);
         let part = layer_part(&lower[..], &places(&["/app", "/srv"])).expect("read");
         let names = |of: &[&str]| -> Vec<String> {
-            overlaid([&part], &places(of)).into_iter().map(|entry| entry.path).collect()
+            overlaid([&part], &places(of)).expect("known").into_iter().map(|entry| entry.path).collect()
         };
         assert_eq!(names(&["/app"]), ["/app", "/app/a"]);
         assert_eq!(names(&["/srv/b", "/app/x"]), ["/app", "/srv", "/srv/b"]);

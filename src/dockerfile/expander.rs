@@ -163,7 +163,13 @@ impl Expander<'_> {
         let mut destination = self.word(&transfer.destination)?;
         if !destination.text.starts_with('/') {
             let folder = &self.walk.workdir;
-            let slash = if destination.text.ends_with('/') || destination.text == "." { "/" } else { "" };
+            // BuildKit keeps what says that it is a folder.
+            let slash = match destination.text.as_str() {
+                "" | "." => "/",
+                text if text.ends_with('/') => "/",
+                text if text.ends_with("/.") => "/.",
+                _ => "",
+            };
             destination.text = format!("{}{slash}", absolute(&format!("{folder}/{}", destination.text)));
             if let Some(folder) = &self.walk.unclear_workdir {
                 let own = destination.unclear.as_ref().map(Digest::as_str).unwrap_or_default();
@@ -221,7 +227,7 @@ fn upper_case_name(text: &str) -> String {
 }
 
 /// From `/`, without `.`, `..` and doubled slashes.
-pub(super) fn absolute(path: &str) -> String {
+pub fn absolute(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

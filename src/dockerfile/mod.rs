@@ -26,6 +26,7 @@ mod words;
 
 pub use error::{GraphError, GraphFault, ParseError, ParseFault, snippet};
 pub use expand::ExpandError;
+pub use expander::absolute;
 pub use graph::{Base, Graph, Inputs, Source, StageNode, graph};
 pub use heredoc::Heredoc;
 pub use instruction::{Argument, Flag, From, Instruction, Kind, Transfer};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::engine::Engine;
 use crate::model::modes::Modes;
-use crate::model::parent_state::{Link, ParentState};
+use crate::model::parent_state::{Link, ParentState, Unlinked};
 use crate::model::pipeline::Pipeline;
 use crate::model::record::Explanation;
 use crate::model::reuse::Reused;
@@ -153,6 +153,9 @@ pub struct Outcome {
     /// What lies below the last steps, as far as the record is to know it.
     #[serde(skip)]
     pub parent_states: Vec<ParentState>,
+    /// The steps that nothing is linked on top of any more, as far as the record is to know it.
+    #[serde(skip)]
+    pub unlinked: Vec<Unlinked>,
     /// The modes of the files that were built.
     pub modes: Modes,
     /// Bytes moved.
@@ -201,6 +204,7 @@ impl Outcome {
             explanation: None,
             linked: Vec::new(),
             parent_states: Vec::new(),
+            unlinked: Vec::new(),
             modes,
             traffic: Traffic::default(),
             duration: Duration::ZERO,

@@ -16,6 +16,20 @@ pub struct ParentState {
     pub known: Vec<String>,
     /// What is there, by path. What is not named is not there.
     pub entries: Vec<Entry>,
+    /// Another was known of this step before, and an image that was built on it had other layers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+}
+
+/// A step that nothing is linked on top of any more, so that no build tries in vain what others have tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlinked {
+    /// The step: [`StepInputs::digest`](crate::model::inputs::StepInputs::digest).
+    pub step: Digest,
+    /// Where was to be written, from `/`; nothing is linked that writes to all of these. Empty: wherever it writes.
+    pub destinations: Vec<String>,
+    /// Why, as a fragment of a sentence.
+    pub reason: String,
 }
 
 /// A `COPY` that is built as a layer of its own, although it is not written so.
@@ -49,12 +63,22 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
-    /// A regular file, hard links included.
+    /// A regular file.
     File,
     /// A folder.
     Folder,
     /// A symbolic link.
     Symlink,
-    /// A pipe, a socket, a device; or something that the layers do not tell.
+    /// A pipe, a socket, a device; or something that the layers do not tell, such as a hard link.
     Other,
+}
+
+/// Whether a path, from `/` and without a slash at its end, is another one, or below it.
+pub fn is_within(path: &str, folder: &str) -> bool {
+    folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The folders above a path, the root apart: `/a` and `/a/b` of `/a/b/c`.
+pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter(|(at, _)| *at > 0).map(|(at, _)| &path[..at])
 }

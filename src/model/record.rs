@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::inputs::Inputs;
 use crate::model::outcome::{BuildStatus, CandidateOutcome, StageOutcome, Traffic};
-use crate::model::parent_state::{Link, ParentState};
+use crate::model::parent_state::{Link, ParentState, Unlinked};
 use crate::model::reference::Digest;
 
 /// Version of the form. A reader takes no record of another version.
@@ -68,6 +68,9 @@ pub struct Record {
     /// What lies below the last steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_states: Vec<ParentState>,
+    /// The steps that nothing is linked on top of any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlinked: Vec<Unlinked>,
     /// What the cache took in this build, and before it in the one before, where these are known. Where the cache is given
     /// up, what it took when it was not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -206,6 +209,7 @@ impl Record {
             explanation: None,
             linked: Vec::new(),
             parent_states: Vec::new(),
+            unlinked: Vec::new(),
             cache_costs: Vec::new(),
             times: BTreeMap::new(),
             given_up: false,

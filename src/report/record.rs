@@ -105,6 +105,7 @@ mod tests {
             inputs: None,
             linked: Vec::new(),
             parent_states: Vec::new(),
+            unlinked: Vec::new(),
             cache_costs: Vec::new(),
             times: std::collections::BTreeMap::new(),
             given_up: false,

@@ -110,6 +110,7 @@ pub(crate) fn cold() -> Outcome {
         reused: None,
         linked: Vec::new(),
         parent_states: Vec::new(),
+        unlinked: Vec::new(),
         explanation: None,
         modes: Modes { normalized: true, reason: "a CI job".to_owned(), tracked: 340, different: 0 },
         traffic: Traffic { context: 1_240_000, fetched: 341_000_000, asked: 412 },

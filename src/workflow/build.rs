@@ -140,9 +140,8 @@ pub(super) async fn carry_out_prepared(
     let (facts, plan) = (&prepared.facts, &mut prepared.plan);
     let mut built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
     if let Ok(done) = &built
-        && done.code == 0
         && rewritten.is_some()
-        && let Err(reason) = link::check(&prepared.client, request, &done.results, &plan.link).await
+        && let Err(reason) = link::check(&prepared.client, request, done, &plan.link).await
         && let Some(rewritten) = rewritten.take()
     {
         let warning = format!("building once more without links: {reason}");
@@ -247,8 +246,9 @@ pub(super) async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &
         Ok(mut made) => made.pop().unwrap_or_default(),
         Err(reason) => {
             prepared.facts.modes = Modes::untouched(reason);
-            // It was to be kept as an image of other modes.
+            // It was to be kept as an image of other modes; with these, it may be another tree that is linked.
             prepared.plan.store = None;
+            prepared.plan.link.forget("the modes of its files are not those that git records");
             StandIn::default()
         }
     }

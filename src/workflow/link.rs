@@ -11,14 +11,15 @@ use crate::cachefmt::{self, ImageLayer, Kind};
 use crate::dockerfile::{Dockerfile, linked};
 use crate::model::inputs::{Inputs, StepInputs};
 use crate::model::outcome::Outcome;
+use crate::model::parent_state::ParentState;
 use crate::model::reference::Reference;
 use crate::model::request::{Flag, Request};
-use crate::plan::link::{Linking, carried};
+use crate::plan::link::{Linking, carried, carried_unlinked};
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::registry::Client;
 use crate::workflow::decide::Prepared;
-use crate::workflow::engine_run::Results;
-use crate::workflow::link::learn::Reading;
+use crate::workflow::engine_run::Built;
+use crate::workflow::link::learn::{NotLearnt, Reading};
 use crate::workflow::named::NamedDockerfile;
 use crate::workflow::records;
 use crate::workflow::source::Text;
@@ -80,13 +81,18 @@ fn write(prepared: &Prepared) -> Result<NamedDockerfile, String> {
     NamedDockerfile::write(&copy, &prepared.source).map_err(|error| error.to_string())
 }
 
-/// Checks that the image that was pushed stands on the layers that the links were decided from. `Err`: why it may not.
+/// Checks that the image that was pushed stands on the layers that the links were decided from, and that what failed is
+/// the build itself. `Err`: why that may not be so.
 pub(super) async fn check(
     client: &Client,
     request: &Request,
-    results: &Results,
+    built: &Built,
     linking: &Linking,
 ) -> Result<(), String> {
+    let Built { code, errors, results, .. } = built;
+    if *code != 0 {
+        return rejected(errors).map_or(Ok(()), |reason| Err(reason.to_owned()));
+    }
     let Some(state) = &linking.state else { return Ok(()) };
     let digest = results.digest.as_ref().map(ToString::to_string);
     let image = pushed(request, digest.as_deref()).ok_or("the engine does not tell the image's digest")?;
@@ -96,6 +102,21 @@ pub(super) async fn check(
         true => Ok(()),
         false => Err("the layers below are others than was expected".to_owned()),
     }
+}
+
+/// Why a build failed, if the reason is the Dockerfile of ours.
+fn rejected(errors: &[String]) -> Option<&'static str> {
+    let of_engine = errors.iter().filter(|error| !error.contains("did not complete successfully"));
+    of_engine.map(|error| error.to_ascii_lowercase()).find_map(|error| match () {
+        () if error.contains("unknown flag: link") || error.contains("unknown flag: --link") => {
+            Some("the Dockerfile's frontend does not know `--link`")
+        }
+        // Of BuildKit, and of clients that do not see every folder.
+        () if error.contains("failed to read dockerfile") || error.contains("unable to prepare context") => {
+            Some("the engine cannot read the Dockerfile with the links")
+        }
+        () => None,
+    })
 }
 
 /// The layers of an image of one platform.
@@ -173,23 +194,58 @@ pub(super) async fn remember(mut builds: Vec<Done<'_>>, lasted: Duration) {
 
 async fn one(Done { request, prepared, outcome }: Done<'_>, reading: &Reading, patience: Duration) {
     let linking = &prepared.plan.link;
-    outcome.parent_states.extend(linking.state.as_deref().cloned());
+    if !linking.links.is_empty() {
+        // The image was checked to stand on it.
+        outcome.parent_states.extend(linking.state.as_deref().cloned());
+    }
     let image = pushed(request, outcome.digest.as_deref());
+    let mut not_learnt = None;
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {
         let learning = reading.learn(&prepared.client, &image, wanted, linking.copies);
         let learnt = tokio::time::timeout(patience, learning).await;
-        match learnt.unwrap_or_else(|_| Err("that would take too long".to_owned())) {
-            Ok(state) => outcome.parent_states.push(state),
-            Err(reason) => {
+        match learnt.unwrap_or_else(|_| Err(NotLearnt::for_good("that would take too long"))) {
+            Ok(state) => {
+                let again = linking.refuted.is_some();
+                outcome.parent_states.push(ParentState { again, ..state });
+            }
+            Err(NotLearnt { reason, lasts }) => {
                 let note = format!("what lies below the last steps was not learnt: {reason}");
                 outcome.explanation.get_or_insert_default().notes.push(note);
+                // Otherwise each build would be built twice.
+                not_learnt = (lasts || linking.refuted.is_some()).then_some(reason);
             }
         }
     }
     let Facts { graph, inputs, records, .. } = &prepared.facts;
     if let (Ok(graph), Ok(inputs)) = (graph, inputs) {
-        let (refuted, own) = (linking.refuted.as_deref(), &outcome.parent_states);
-        let carried = carried(graph, inputs, records, refuted, &outcome.stages, own);
+        let own = &outcome.parent_states;
+        let carried = carried(graph, inputs, records, linking, &outcome.stages, own);
         outcome.parent_states.extend(carried);
+        outcome.unlinked = carried_unlinked(graph, inputs, records, linking.unlinked(not_learnt.as_deref()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_our_dockerfile_is_to_blame_for() {
+        let told = |error: &str| rejected(&["unrelated".to_owned(), error.to_owned()]);
+        for error in [
+            "failed to solve: dockerfile parse error on line 3: unknown flag: link",
+            "failed to solve with frontend dockerfile.v0: dockerfile parse error line 3: Unknown flag: link",
+        ] {
+            assert_eq!(told(error), Some("the Dockerfile's frontend does not know `--link`"), "{error}");
+        }
+        for error in [
+            "failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory",
+            "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat /tmp/x: no such file",
+        ] {
+            let reason = "the engine cannot read the Dockerfile with the links";
+            assert_eq!(told(error), Some(reason), "{error}");
+        }
+        let own = "process \"tool --link # unknown flag: link\" did not complete successfully: exit code: 1";
+        assert_eq!([told(own), told("failed to compute cache key: \"/x\": not found")], [None, None]);
     }
 }

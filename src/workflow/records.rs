@@ -196,6 +196,7 @@ pub fn of(about: About<'_>, outcome: &Outcome) -> Record {
         explanation: outcome.explanation.clone(),
         linked: outcome.linked.clone(),
         parent_states: outcome.parent_states.clone(),
+        unlinked: outcome.unlinked.clone(),
         cache_costs: Vec::new(),
         times: BTreeMap::new(),
         given_up: false,

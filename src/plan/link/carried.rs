@@ -9,21 +9,23 @@ use std::collections::BTreeSet;
 use crate::dockerfile::Graph;
 use crate::model::inputs::Inputs;
 use crate::model::outcome::{StageOutcome, StepStatus};
-use crate::model::parent_state::ParentState;
+use crate::model::parent_state::{ParentState, Unlinked};
+use crate::model::reference::Digest;
 use crate::plan::explain::{Recorded, ended};
+use crate::plan::link::Linking;
 use crate::plan::link::trailing::{Standing, chain};
 
 /// The most entries of trees that are handed on, all together.
 const MOST_ENTRIES: usize = 5_000;
 
 /// The states that still hold, at most one for each stage that the target stands on, from the nearest record that has one.
-/// `refuted`: one that is known not to hold, so that none of its step is believed; `done`: the steps as they went; `own`: what
-/// this build knows itself.
+/// `linking`: what this build was decided from, and what of it is known not to hold, so that none of its step is believed;
+/// `done`: the steps as they went; `own`: what this build knows itself.
 pub fn carried(
     graph: &Graph,
     inputs: &Inputs,
     records: &[Recorded],
-    refuted: Option<&ParentState>,
+    linking: &Linking,
     done: &[StageOutcome],
     own: &[ParentState],
 ) -> Vec<ParentState> {
@@ -40,13 +42,28 @@ pub fn carried(
     let mut stages: BTreeSet<&str> = own.iter().filter_map(stage_of).collect();
     let mut left = MOST_ENTRIES;
     let mut carried = Vec::new();
-    for state in records.iter().flat_map(|recorded| &recorded.record.parent_states) {
+    let known = records.iter().flat_map(|recorded| &recorded.record.parent_states);
+    for state in linking.state.as_deref().into_iter().chain(known) {
         let Some(stage) = stage_of(state) else { continue };
-        let is_refuted = refuted.is_some_and(|refuted| refuted.step == state.step);
+        let is_refuted = linking.refuted.as_ref().is_some_and(|refuted| refuted.step == state.step);
         if !is_refuted && state.entries.len() <= left && stages.insert(stage) {
             left -= state.entries.len();
             carried.push(state.clone());
         }
     }
     carried
+}
+
+/// What still holds of the steps that nothing is linked on top of: for each that the target stands on, the newest that is
+/// known. `own`: what this build found itself.
+pub fn carried_unlinked(
+    graph: &Graph,
+    inputs: &Inputs,
+    records: &[Recorded],
+    own: Option<Unlinked>,
+) -> Vec<Unlinked> {
+    let steps = chain(graph, inputs).unwrap_or_default();
+    let mut left: BTreeSet<&Digest> = steps.iter().map(|it| &it.step.digest).collect();
+    let known = records.iter().flat_map(|recorded| recorded.record.unlinked.iter().cloned());
+    own.into_iter().chain(known).filter(|it| left.remove(&it.step)).collect()
 }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use crate::dockerfile::Graph;
 use crate::model::engine::{Frontend, ManifestForm};
-use crate::model::inputs::{File, Inputs, PartKind};
-use crate::model::parent_state::{Link, ParentState};
+use crate::model::inputs::{File, Inputs, Part, PartKind};
+use crate::model::parent_state::{Link, ParentState, Unlinked};
 use crate::model::reference::Digest;
 use crate::model::request::{Context, Request};
 use crate::model::settings::{Settings, Strategy};
@@ -34,7 +34,7 @@ use trailing::{destinations, trailing};
 use tree::Tree;
 use writes::Effect;
 
-pub use carried::carried;
+pub use carried::{carried, carried_unlinked};
 
 /// What decisions of this module are about.
 pub const TOPIC: &str = "link";
@@ -119,15 +119,38 @@ fn obstacle(
         request.pushes() && !request.is_on("load") && !settings.keep_image && request.outputs().len() < 2;
     // A Dockerfile that comes over standard input cannot be replaced.
     let is_on_disk = matches!(request.context, Context::Folder(_)) && request.last("file") != Some("-");
+    let told = told(inputs);
     let reason = match () {
         () if settings.auto_link == Some(false) => "it was turned off",
         () if !is_able => "this builder is not known to make layers of their own",
         () if !is_only_pushed => "the image is not only pushed, so that the layers below are fetched anyway",
         () if !is_on_disk => "the Dockerfile is no file in a folder",
         () if facts.platforms.len() != 1 => "it is built for several platforms",
+        () if request.has("no-cache-filter") => "`--no-cache-filter` runs steps that are in the cache",
+        () if told.is_some() => told.unwrap_or_default(),
         () => return facts.not_linked.clone(),
     };
     Some(reason.to_owned())
+}
+
+/// What of the image would tell that it was built from another Dockerfile, or would depend on what the cache has.
+fn told(inputs: &Inputs) -> Option<&'static str> {
+    let is_max = |value: &str| value == "max" || value.split(',').any(|field| field == "mode=max");
+    let named = |part: &Part| match part.name.as_str() {
+        // buildx labels the image with the Dockerfile's path, where that lies in the work tree.
+        "BUILDX_GIT_LABELS" if part.value.parse() != Ok(false) => {
+            Some("BUILDX_GIT_LABELS names the Dockerfile")
+        }
+        "--provenance" | "--attest" if is_max(&part.value) => {
+            Some("provenance with mode=max has the Dockerfile in it")
+        }
+        // The times of folders are what else differs.
+        "--output" if part.value == "rewrite-timestamp=true" => {
+            Some("with rewrite-timestamp the image's digest would depend on the cache")
+        }
+        _ => None,
+    };
+    inputs.image.iter().filter(|part| part.kind == PartKind::Option).find_map(named)
 }
 
 /// The lines of steps that the cache has as layers of their own alone, and that are not linked now.
@@ -146,11 +169,13 @@ fn no_longer(known: Known<'_>, linking: &Linking) -> Vec<usize> {
     steps.filter(|step| is_linked_no_more(&step.digest)).map(|step| step.line).collect()
 }
 
-/// Whether the frontend knows `--link`: the engine's own does, `docker/dockerfile` since 1.4.
+/// Whether the frontend knows `--link`: the engine's own does, `docker/dockerfile` since 1.4. Beside a digest, which wins, a
+/// tag that moves says nothing.
 fn knows_link(inputs: &Inputs) -> bool {
     let frontend = inputs.image.iter().find(|part| part.kind == PartKind::Frontend);
     frontend.is_none_or(|part| {
-        let name = part.name.split('@').next().unwrap_or_default();
+        let (name, is_pinned) =
+            part.name.split_once('@').map_or((part.name.as_str(), false), |(name, _)| (name, true));
         let tag =
             name.rsplit('/').next().and_then(|last| last.split_once(':')).map_or("latest", |(_, tag)| tag);
         let minor = tag
@@ -158,7 +183,7 @@ fn knows_link(inputs: &Inputs) -> bool {
             .map(|rest| rest.split(['.', '-']).next().unwrap_or_default().parse::<u32>());
         match minor {
             Some(minor) => minor.is_ok_and(|minor| minor >= 4),
-            None => ["1", "latest"].contains(&tag),
+            None => !is_pinned && ["1", "latest"].contains(&tag),
         }
     })
 }
@@ -180,6 +205,11 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     let Some(trailing) = trailing(situation.graph, situation.inputs) else { return Linking::default() };
     let wanted = Wanted { step: trailing.below.digest.clone(), destinations: destinations(&trailing) };
     let copies = trailing.copies.len();
+    if let Some(known) = unlinked(situation.all, &wanted) {
+        let reason = known.reason.clone();
+        decisions.push(Decision { topic: TOPIC, choice: "nothing".to_owned(), reason: reason.clone() });
+        return Linking { copies, reason: Some(reason), ..Linking::default() };
+    }
     let mut decide =
         |choice: String, reason: String| decisions.push(Decision { topic: TOPIC, choice, reason });
     let mut nothing = |reason: &str, wanted: Wanted| {
@@ -257,6 +287,14 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     linking
 }
 
+/// What an earlier build found, if that was that nothing can be linked there.
+fn unlinked<'a>(records: &'a [Recorded], wanted: &Wanted) -> Option<&'a Unlinked> {
+    let mut known = records.iter().flat_map(|recorded| &recorded.record.unlinked);
+    known.find(|it| {
+        it.step == wanted.step && it.destinations.iter().all(|at| wanted.destinations.contains(at))
+    })
+}
+
 fn joined(lines: &[usize]) -> String {
     lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -267,18 +305,39 @@ impl Linking {
         Links { made: &self.links, reason: self.reason.as_deref() }
     }
 
-    /// Nothing is linked after all, for a reason that is a fragment of a sentence; it is to be learnt what lies below.
+    /// Nothing is linked after all, for a reason that is a fragment of a sentence.
     pub fn forget(&mut self, reason: &str) {
         self.links.clear();
         self.reason = Some(reason.to_owned());
-        let Some(state) = self.state.take() else { return };
-        let destinations = state.known.clone();
-        self.wanted = Some(Wanted { step: state.step.clone(), destinations });
     }
 
-    /// The same, because the image does not stand on what was known.
+    /// The same, because a build with the links failed, or its image does not stand on what was known. It is to be learnt
+    /// what lies below, unless that was so before.
     pub fn refute(&mut self, reason: &str) {
-        self.refuted.clone_from(&self.state);
         self.forget(reason);
+        let Some(state) = self.state.take() else { return };
+        self.wanted =
+            (!state.again).then(|| Wanted { step: state.step.clone(), destinations: state.known.clone() });
+        self.refuted = Some(state);
+    }
+
+    /// What later builds are to know where it was not learnt what lies below: nothing is linked there any more. `not_learnt`:
+    /// the reason, if that would be so again.
+    pub fn unlinked(&self, not_learnt: Option<&str>) -> Option<Unlinked> {
+        let unlinked = |step: &Digest, destinations: &[String], reason: &str| Unlinked {
+            step: step.clone(),
+            destinations: destinations.to_vec(),
+            reason: reason.to_owned(),
+        };
+        match (&self.refuted, &self.wanted) {
+            (Some(refuted), None) => {
+                Some(unlinked(&refuted.step, &[], "twice the layers below were others than was expected"))
+            }
+            (_, Some(wanted)) => {
+                let reason = format!("what lies below the last steps cannot be learnt: {}", not_learnt?);
+                Some(unlinked(&wanted.step, &wanted.destinations, &reason))
+            }
+            (None, None) => None,
+        }
     }
 }

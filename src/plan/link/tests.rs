@@ -37,6 +37,7 @@ fn state(step: &Digest, known: &[&str], entries: &[&str]) -> ParentState {
         layers: Vec::new(),
         known: known.iter().map(|place| (*place).to_owned()).collect(),
         entries: entries.iter().map(entry).collect(),
+        again: false,
     }
 }
 
@@ -353,8 +354,8 @@ fn what_holds_is_handed_on() {
                 .collect(),
         };
         let done: Vec<StageOutcome> = now.stages.iter().map(went).collect();
-        let refuted = refuted.map(Arc::new);
-        let states = carried(&graph, &now, &records, refuted.as_deref(), &done, own);
+        let linking = Linking { refuted: refuted.map(Arc::new), ..Linking::default() };
+        let states = carried(&graph, &now, &records, &linking, &done, own);
         states.into_iter().flat_map(|state| state.known).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(handed_on(None, None, &[]), "/a /c");
@@ -363,10 +364,13 @@ fn what_holds_is_handed_on() {
     assert_eq!(handed_on(Some(("stage-1", 3)), None, &[]), "/a /c", "the COPY is above");
     assert_eq!(handed_on(Some(("stage-1", 2)), None, &[]), "/c");
     assert_eq!(handed_on(Some(("a", 2)), None, &[]), "");
+    let linking = Linking { state: Some(Arc::new(known(&upper, "/used"))), ..Linking::default() };
+    let used = carried(&graph, &now, &records, &linking, &[], &[]);
+    assert_eq!(used.iter().flat_map(|state| &state.known).collect::<Vec<_>>(), ["/used", "/c"]);
     let many: Vec<String> = (0..6_000).map(|number| format!("/a/{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let large = recorded(now.clone(), Vec::new(), vec![state(&upper, &["/a"], &many)]);
-    assert_eq!(carried(&graph, &now, &[large], None, &[], &[]), [], "too much");
+    assert_eq!(carried(&graph, &now, &[large], &Linking::default(), &[], &[]), [], "too much");
 }
 
 #[test]
@@ -375,6 +379,8 @@ fn a_frontend_must_know_the_flag() {
         ("docker/dockerfile:1", true),
         ("docker/dockerfile", true),
         ("docker.io/docker/dockerfile:1.4.2@sha256:0", true),
+        ("docker/dockerfile:1@sha256:0", false),
+        ("docker/dockerfile@sha256:0", false),
         ("localhost:5000/docker/dockerfile:1.7-labs", true),
         ("docker/dockerfile:1.3", false),
         ("docker/dockerfile:1.0.0-experimental", false),
@@ -386,4 +392,69 @@ fn a_frontend_must_know_the_flag() {
         inputs.image.push(Part { kind: PartKind::Frontend, name: image.to_owned(), value });
         assert_eq!(knows_link(&inputs), knows, "{image}");
     }
+}
+
+#[test]
+fn what_the_image_tells_is_left_as_it_is() {
+    let reason = |name: &str, value: &str| {
+        let mut inputs = inputs(&graph_of("FROM img\nCOPY a b"), "");
+        let (name, value) = (name.to_owned(), value.to_owned());
+        inputs.image.push(Part { kind: PartKind::Option, name, value });
+        told(&inputs)
+    };
+    let labels = Some("BUILDX_GIT_LABELS names the Dockerfile");
+    assert_eq!([reason("BUILDX_GIT_LABELS", "full"), reason("BUILDX_GIT_LABELS", "1")], [labels, labels]);
+    assert_eq!(reason("BUILDX_GIT_LABELS", "false"), None);
+    let provenance = Some("provenance with mode=max has the Dockerfile in it");
+    assert_eq!(reason("--provenance", "mode=max"), provenance);
+    assert_eq!(reason("--attest", "type=provenance,mode=max"), provenance);
+    assert_eq!([reason("--provenance", "true"), reason("--attest", "type=sbom")], [None, None]);
+    assert!(reason("--output", "rewrite-timestamp=true").is_some_and(|told| told.contains("digest")));
+    assert_eq!([reason("--output", "rewrite-timestamp=false"), reason("--output", "oci=true")], [None, None]);
+}
+
+#[test]
+fn what_is_tried_in_vain_is_not_tried_again() {
+    let graph = graph_of("FROM img\nRUN make\nCOPY dir /app\nCOPY a.txt /etc/x");
+    let now = inputs(&graph, "new");
+    let below = now.stages[0].steps[1].digest.clone();
+    let decided = |unlinked: Vec<Unlinked>| {
+        let record = Record {
+            inputs: Some(now.clone()),
+            parent_states: vec![state(&below, &["/app", "/etc/x"], &[])],
+            unlinked,
+            ..Record::sample()
+        };
+        let recorded =
+            Recorded { reference: "r.io/c:main--record".to_owned(), scope: None, record: Arc::new(record) };
+        let all = [recorded];
+        let cached = BTreeSet::from([&now.stages[0].steps[0].digest, &below]);
+        let known = Known { graph: &graph, inputs: &now, all: &all, records: &[&all[0]], cached: &cached };
+        let mut decisions = Vec::new();
+        let linking = decide(known, &mut decisions);
+        let own = linking.unlinked(None);
+        (linking, decisions.pop().map(|it| it.reason), carried_unlinked(&graph, &now, &all, own))
+    };
+    let (mut linking, _, carried) = decided(Vec::new());
+    assert_eq!((lines(&linking), carried), (vec![3, 4], Vec::new()));
+
+    // Once, what lies below is learnt anew; the second time it is left.
+    linking.refute("others");
+    assert!(linking.wanted.is_some() && linking.links.is_empty() && linking.unlinked(None).is_none());
+    let unlearnt = linking.unlinked(Some("too large")).expect("known");
+    assert_eq!(unlearnt.reason, "what lies below the last steps cannot be learnt: too large");
+    linking.state = Some(Arc::new(ParentState { again: true, ..state(&below, &["/app", "/etc/x"], &[]) }));
+    linking.refute("others");
+    let refuted = linking.unlinked(None).expect("known");
+    assert_eq!((&linking.wanted, refuted.destinations.len()), (&None, 0));
+
+    let (linking, said, carried) = decided(vec![refuted.clone(), unlearnt.clone()]);
+    assert_eq!((lines(&linking), linking.wanted, said), (Vec::new(), None, Some(refuted.reason.clone())));
+    assert_eq!(carried, [refuted]);
+    // Elsewhere it may be possible.
+    let elsewhere = Unlinked { destinations: vec!["/srv".to_owned()], ..unlearnt };
+    let (linking, _, carried) = decided(vec![elsewhere.clone()]);
+    assert_eq!((lines(&linking), carried), (vec![3, 4], vec![elsewhere.clone()]));
+    let (.., carried) = decided(vec![Unlinked { step: Digest::of(b"gone"), ..elsewhere }]);
+    assert_eq!(carried, []);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::parent_state::{Entry, EntryKind, ParentState};
+use crate::model::parent_state::{Entry, EntryKind, ParentState, is_within};
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,4 @@ impl Tree {
         let from = inside.clone();
         self.nodes.range(from..).map(|(path, _)| path).take_while(move |path| path.starts_with(&inside))
     }
-}
-
-/// Whether a path is another one, or below it.
-fn is_within(path: &str, folder: &str) -> bool {
-    folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -8,9 +8,9 @@
 //! is there would be made just so, no symbolic link is met, and nothing changes its kind. Times of folders are not looked
 //! at.
 
-use crate::dockerfile::{Copy, CopySource, Source};
+use crate::dockerfile::{Copy, CopySource, Source, absolute};
 use crate::model::inputs::{File, FileKind};
-use crate::model::parent_state::EntryKind;
+use crate::model::parent_state::{EntryKind, folders_above};
 use crate::plan::link::tree::{Found, Node, Tree};
 
 /// What a folder is made with.
@@ -241,11 +241,6 @@ fn above(tree: &Tree, copy: &Copy, destination: &str) -> Option<Vec<Write>> {
     Some(writes)
 }
 
-/// `/a` and `/a/b` of `/a/b/c`.
-fn folders_above(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').filter(|(at, _)| *at > 0).map(|(at, _)| &path[..at])
-}
-
 /// Whether a folder that a copy needs is missing, or is what the copy would make. The root is in no layer.
 fn folder_stays(tree: &Tree, path: &str, owner: (u64, u64)) -> Result<(), Reason> {
     if path == "/" {
@@ -304,15 +299,7 @@ fn owner(copy: &Copy) -> Result<(u64, u64), Reason> {
 /// A destination without double and trailing slashes, and whether it ended in one.
 fn cleaned(text: &str) -> (String, bool) {
     let is_folder = text.ends_with('/') || text.ends_with("/.");
-    let mut parts: Vec<&str> = Vec::new();
-    for part in text.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    (format!("/{}", parts.join("/")), is_folder)
+    (absolute(text), is_folder)
 }
 
 fn join(folder: &str, name: &str) -> String {

@@ -52,6 +52,7 @@ fn everywhere(text: &str) -> Record {
         }),
         linked: Vec::new(),
         parent_states: Vec::new(),
+        unlinked: Vec::new(),
         cache_costs: Vec::new(),
         times: std::collections::BTreeMap::new(),
         given_up: false,

@@ -36,7 +36,7 @@ impl Links {
             let (it, built) = (&prepared.members[*index], built.get(index)?);
             let linking = &it.prepared.plan.link;
             let is_linked = !linking.links.is_empty();
-            let checked = is_linked.then(|| link::check(client, &it.member.request, &built.results, linking));
+            let checked = is_linked.then(|| link::check(client, &it.member.request, built, linking));
             Some((*index, checked?.await.err()?))
         });
         let mut refuted = Vec::new();

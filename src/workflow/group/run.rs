@@ -443,6 +443,7 @@ async fn stand_ins(
             if modes.changes() {
                 // It was to be kept as an image of other modes.
                 plan.store = None;
+                plan.link.forget("the modes of its files are not those that git records");
             }
             *modes = Modes::untouched(reason.clone());
         }

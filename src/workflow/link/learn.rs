@@ -24,6 +24,25 @@ const MOST_FETCHED: u64 = 1 << 30;
 /// The most entries that are kept of what lies below: a `COPY . /` would keep the whole tree.
 const MOST_ENTRIES: usize = 5_000;
 
+/// Why it is not learnt what lies below.
+pub(super) struct NotLearnt {
+    /// As a fragment of a sentence.
+    pub(super) reason: String,
+    /// It would be so again.
+    pub(super) lasts: bool,
+}
+
+impl NotLearnt {
+    /// What would be so again.
+    pub(super) fn for_good(reason: impl ToString) -> Self {
+        NotLearnt { reason: reason.to_string(), lasts: true }
+    }
+
+    fn this_time(reason: impl ToString) -> Self {
+        NotLearnt { reason: reason.to_string(), lasts: false }
+    }
+}
+
 /// What is read for images that are learnt from at once. A layer that several of them have is read once.
 pub(super) struct Reading {
     /// Where all of them write.
@@ -39,26 +58,27 @@ impl Reading {
         Reading { places: places.into_iter().cloned().collect(), parts: Mutex::default() }
     }
 
-    /// Learns from the layers of a pushed image what lies below its last steps. `Err`: why that is not learnt.
+    /// Learns from the layers of a pushed image what lies below its last steps.
     pub(super) async fn learn(
         &self,
         client: &Client,
         image: &Reference,
         wanted: &Wanted,
         copies: usize,
-    ) -> Result<ParentState, String> {
-        let mut layers = layers(client, image).await?;
+    ) -> Result<ParentState, NotLearnt> {
+        let mut layers = layers(client, image).await.map_err(NotLearnt::this_time)?;
         let above = layers.split_off(layers.len().saturating_sub(copies));
         let is_copy =
             |layer: &ImageLayer| ["COPY ", "ADD "].iter().any(|name| layer.created_by.starts_with(name));
         if above.len() != copies || !above.iter().all(is_copy) {
-            return Err("its last layers are not those of the last steps".to_owned());
+            return Err(NotLearnt::for_good("its last layers are not those of the last steps"));
         }
         if layers.iter().map(|layer| layer.blob.size).sum::<u64>() > MOST_FETCHED {
-            return Err("the layers below are too large to be read".to_owned());
+            return Err(NotLearnt::for_good("the layers below are too large to be read"));
         }
         if !layers.iter().all(ImageLayer::is_readable) {
-            return Err("the layers below are packed in a way that layerlift does not read".to_owned());
+            let reason = "the layers below are packed in a way that layerlift does not read";
+            return Err(NotLearnt::for_good(reason));
         }
         let repository = image.repository();
         let parts: Vec<Arc<OnceCell<LayerPart>>> = stream::iter(&layers)
@@ -66,15 +86,18 @@ impl Reading {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        let entries = cachefmt::overlaid(parts.iter().filter_map(|part| part.get()), &wanted.destinations);
+        let parts = parts.iter().filter_map(|part| part.get());
+        let entries = cachefmt::overlaid(parts, &wanted.destinations)
+            .ok_or_else(|| NotLearnt::for_good("a layer may write through a symbolic link of another"))?;
         if entries.len() > MOST_ENTRIES {
-            return Err("too much lies where the last steps write".to_owned());
+            return Err(NotLearnt::for_good("too much lies where the last steps write"));
         }
         Ok(ParentState {
             step: wanted.step.clone(),
             layers: layers.into_iter().map(|layer| layer.diff_id).collect(),
             known: wanted.destinations.clone(),
             entries,
+            again: false,
         })
     }
 
@@ -84,7 +107,7 @@ impl Reading {
         client: &Client,
         repository: &Repository,
         layer: &ImageLayer,
-    ) -> Result<Arc<OnceCell<LayerPart>>, String> {
+    ) -> Result<Arc<OnceCell<LayerPart>>, NotLearnt> {
         let cell = {
             let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(parts.entry(layer.blob.digest.clone()).or_default())
@@ -100,7 +123,7 @@ async fn read(
     repository: &Repository,
     layer: &ImageLayer,
     places: &[String],
-) -> Result<LayerPart, String> {
+) -> Result<LayerPart, NotLearnt> {
     let (ours, mut theirs) = tokio::io::duplex(1 << 18);
     let (reader, places) = (SyncIoBridge::new(ours), places.to_vec());
     let is_gzip = layer.blob.media_type.ends_with("gzip");
@@ -114,9 +137,16 @@ async fn read(
         fetched
     };
     let (fetched, read) = tokio::join!(fetch, read);
-    // Only now is it known that the bytes were the blob's.
-    fetched.map_err(|error| error.to_string())?;
-    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let read = read.map_err(NotLearnt::this_time)?;
+    match (fetched, read) {
+        // Only now is it known that the bytes were the blob's.
+        (Ok(_), read) => read.map_err(NotLearnt::for_good),
+        // What cannot be unpacked is not fetched to its end; what is not fetched to its end cannot be unpacked.
+        (Err(_), Err(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Err(NotLearnt::this_time(error))
+        }
+        (Err(error), _) => Err(NotLearnt::this_time(error)),
+    }
 }
 
 /// Reads a layer to its end, which may lie behind the end of the archive.
