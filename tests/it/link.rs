@@ -92,10 +92,12 @@ async fn other_layers_below_are_another_build() {
     let place = scene.registry.reference(&format!("{}/cache:branch-main--record", scene.repository));
     let place: Reference = place.parse().unwrap();
     let client = Client::new(Options::new(&Environment::default())).unwrap();
-    let mut record = records::read(&client, &place).await.unwrap().unwrap();
-    record.parent_states[0].layers[0] = Digest::of(b"another");
-    records::write(&client, &place, &record).await.unwrap();
-
+    let spoil = async || {
+        let mut record = records::read(&client, &place).await.unwrap().unwrap();
+        record.parent_states[0].layers[0] = Digest::of(b"another");
+        records::write(&client, &place, &record).await.unwrap();
+    };
+    spoil().await;
     scene.project.change_source("two\n");
     let build = push(&scene, &[]);
     assert_eq!(lines(&build), [0; 0], "{build}");
@@ -106,6 +108,44 @@ async fn other_layers_below_are_another_build() {
     scene.reset();
     let build = push(&scene, &[]);
     assert_eq!((lines(&build), build.warnings().as_str()), (vec![4], ""), "{build}");
+
+    // A second time is the last one.
+    spoil().await;
+    scene.project.change_source("four\n");
+    assert_eq!(push(&scene, &[]).warnings().trim(), warning);
+    for source in ["five\n", "six\n"] {
+        scene.project.change_source(source);
+        let build = push(&scene, &[]);
+        assert_eq!((lines(&build), build.warnings().as_str()), (vec![], ""), "{build}");
+    }
+    let plan = plan(&scene);
+    assert!(plan.contains("twice the layers below were others than was expected"), "{plan}");
+}
+
+fn plan(scene: &Scene) -> String {
+    let line = ["plan", "--network=host", "--push", "-t", &scene.image("1"), "."];
+    scene.test.run(scene.project.folder(), &line).ok().text()
+}
+
+/// What nobody can learn is tried to be learnt once.
+#[test]
+fn what_cannot_be_learnt_is_not_read_again() {
+    let dockerfile = "FROM busybox\nRUN mkdir /app && cd /app && seq 6000 | xargs touch\nCOPY src/ /app/\n";
+    let scene = Scene::new(Kind::Docker28Containerd, "link-much", Project::with_dockerfile(dockerfile));
+    let image = scene.image("1");
+    let note = "what lies below the last steps was not learnt: too much lies where the last steps write";
+    let build = || scene.test.build(&scene.project, &["--push", "-t", &image]);
+    let first = build();
+    assert!(first.finished.code == 0 && first.finished.stderr.contains(note), "{first}");
+    for source in ["two\n", "three\n"] {
+        scene.project.change_source(source);
+        let next = build();
+        assert!(next.finished.code == 0 && !next.finished.stderr.contains("was not learnt"), "{next}");
+        assert_eq!((lines(&next), next.warnings().as_str()), (vec![], ""), "{next}");
+    }
+    let plan = plan(&scene);
+    let reason = "what lies below the last steps cannot be learnt: too much lies where the last steps write";
+    assert!(plan.contains(reason), "{plan}");
 }
 
 /// Builds that do not link know nothing new, and take nothing away.

@@ -9,6 +9,16 @@ from pathlib import Path
 PLACES = ("/app", "/app/sub", "/data", "/srv/www", "/opt", "/var/lib/thing")
 LINKS = ("/lib -> usr/lib", "/sbin -> bin", "/var/run -> ../run", "/app -> data", "/app/sub -> /data", "/srv/www -> /nowhere", "/app/a.txt -> b.txt")
 NAMES = ("a.txt", "b.txt", "sub", "sub/c.txt", "sub/deep/d.txt", "run", "lib/e.txt", "x")
+ENDS = ("/tool", "/a.txt", "/sub", "/run", "/x", "/sub/new")
+SHARED = ("/srv/www/html", "/srv/www/conf", "/new/deep", "/new/other")
+
+BASES = {
+    # Folders without an entry of their own, as tools make them that build no layer by comparing trees.
+    "bare": ((("app/bin/tool", ""), ("srv/www/index", "")),),
+    # The same below a symbolic link of a lower layer, so that it is elsewhere.
+    "through": ((("srv/", ""), ("linked", "srv")), (("linked/www/index", ""),)),
+}
+"""Layers on top of busybox, by name: entries, and where they lead."""
 
 
 @dataclass
@@ -27,6 +37,8 @@ class Image:
     """Modes of its folders."""
     made: str = ""
     """What the other stage makes."""
+    kind: str = "busybox"
+    """What it is built on: `busybox`, or a key of BASES."""
 
     def dockerfile(self, base: str) -> str:
         steps = "\n".join(f"RUN {command}" for command in self.below)
@@ -59,6 +71,11 @@ def image(choose: random.Random) -> Image:
     folders = {"sub": choose.choice((0o755, 0o755, 0o700)), "lib": 0o755}
     between = choose.choice(("ENV A=1", "WORKDIR /app", "WORKDIR /srv", "LABEL a=1"))
     project = Image(below(choose), copies(choose), between, files, folders)
+    if choose.random() < 0.2:
+        # Copied from the first time on, so that what is copied next may meet it.
+        files["run"] = ("-> b.txt", 0)
+    if choose.random() < 0.2:
+        project.kind = choose.choice(tuple(BASES))
     change(choose, project)
     return project
 
@@ -81,11 +98,14 @@ def below(choose: random.Random) -> list[str]:
         commands.append(f"rm -rf {choose.choice(PLACES)}")
     if choose.random() < 0.2:
         commands.append("mkfifo /x || true")
+    if choose.random() < 0.3:
+        place, name = choose.choice(PLACES), choose.choice(("a.txt", "x", "one", "tool"))
+        commands.append(f"mkdir -p {place} /data && ln -s /data/{name} {place}/first && ln {place}/first {place}/{name} || true")
     return commands or ["true"]
 
 
 def copies(choose: random.Random) -> list[str]:
-    lines = []
+    lines = shared(choose) if choose.random() < 0.3 else []
     for _ in range(choose.choice((1, 1, 2, 3))):
         flags = ""
         if choose.random() < 0.25:
@@ -101,11 +121,19 @@ def copies(choose: random.Random) -> list[str]:
         if " " in source or "*" in source or choose.random() < 0.5:
             place = place.rstrip("/") + "/"
         elif choose.random() < 0.3:
-            place = place.rstrip("/") + choose.choice(("/tool", "/a.txt", "/sub"))
+            place = place.rstrip("/") + choose.choice(ENDS)
         is_folder = source in ("src/", "src", "src/sub", ".", "src/sub src/lib")
         name = "ADD" if "--from" not in flags and choose.random() < (0.25 if is_folder else 0.05) else "COPY"
         lines.append(f"{name}{flags} {source} {place}")
     return lines
+
+
+def shared(choose: random.Random) -> list[str]:
+    """Two copies into folders that nobody has made, the first one with something of its own."""
+    flags = choose.choice((" --chown=daemon", " --chown=daemon --chmod=0700", " --chown=1000 --chmod=0700", " --chown=1000", " --link --chown=1000", " --link", ""))
+    first, second = choose.sample(SHARED, 2)
+    owner = choose.choice(("", "", " --chown=1000"))
+    return [f"COPY{flags} {choose.choice(('src', 'src/a.txt'))} {first}", f"COPY{owner} src/sub {second}"]
 
 
 def change(choose: random.Random, project: Image) -> None:
