@@ -354,7 +354,9 @@ mod tests {
         assert!(error.to_string().contains("larger headers than are looked at"), "{error}");
         // Contents may have any size.
         let mut builder = tar::Builder::new(Vec::new());
-        (header.set_uid(0), header.set_gid(0), header.set_mode(0o644));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mode(0o644);
         header.set_size(MOST_OF_HEADERS * 2);
         builder.append_data(&mut header, "a", io::repeat(0).take(MOST_OF_HEADERS * 2)).expect("appended");
         builder.append_data(&mut header, "b", io::repeat(0).take(MOST_OF_HEADERS * 2)).expect("appended");

@@ -112,7 +112,7 @@ fn what_is_the_same_as_a_layer_of_its_own() {
         (&["/etc/"], "COPY --chmod=0700 dir /app\nCOPY a.txt /etc/"),
         (&["/srv/", "/srv/www/"], "COPY --chown=www dir /srv/www/html\nCOPY a.txt /srv/www/conf"),
         (&["/srv/ 0700"], "COPY --chmod=0700 dir /srv/html\nCOPY a.txt /etc"),
-        (&[], "COPY --chown=7 --chmod=0700 dir /srv/html\nCOPY --chown=7 a.txt /srv/conf"),
+        (&[], "COPY --chown=7 --exclude=x dir /srv/html\nCOPY --chown=7 a.txt /srv/conf"),
         (&["/app/"], "COPY --link --chown=7 --exclude=x dir /b\nCOPY dir /app/dir"),
     ];
     for (entries, instructions) in cases {
@@ -156,7 +156,8 @@ fn what_may_not_be_the_same() {
         (&[], "COPY tree /app\nCOPY --from=tools /out/ /app/to/"),
         (&[], "COPY tree /app\nCOPY a.txt /app/pipe"),
         (&["/srv/"], "COPY --chown=www dir /srv/www/html\nCOPY a.txt /srv/www/conf"),
-        (&[], "COPY --chown=7 --chmod=0700 dir /srv/html\nCOPY a.txt /srv/conf"),
+        (&[], "COPY --chown=7 --exclude=x dir /srv/html\nCOPY a.txt /srv/conf"),
+        (&[], "COPY --chmod=0700 dir /srv/html\nCOPY a.txt /srv/conf"),
         (&["/app/"], "COPY --link --chown=7 a.txt /app/a\nCOPY dir /app/dir"),
     ];
     let lines: Vec<String> = cases
@@ -197,7 +198,8 @@ fn what_may_not_be_the_same() {
     COPY tree /app; COPY --from=tools /out/ /app/to/: /app/to is a symbolic link!
     COPY tree /app; COPY a.txt /app/pipe: /app/pipe is neither file nor folder!
     COPY --chown=www dir /srv/www/html; COPY a.txt /srv/www/conf: what is at /srv is not known!
-    COPY --chown=7 --chmod=0700 dir /srv/html; COPY a.txt /srv/conf: /srv has mode 0755 and owner 7:7
+    COPY --chown=7 --exclude=x dir /srv/html; COPY a.txt /srv/conf: /srv has mode 0755 and owner 7:7
+    COPY --chmod=0700 dir /srv/html; COPY a.txt /srv/conf: what is at /srv is not known!
     COPY --link --chown=7 a.txt /app/a; COPY dir /app/dir: what is at /app is not known!
     ");
 }

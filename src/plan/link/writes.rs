@@ -224,17 +224,17 @@ fn above(tree: &Tree, copy: &Copy, destination: &str) -> Option<Vec<Write>> {
     if copy.is_add {
         return None;
     }
-    let owner = owner(copy);
+    // A name is known to the image alone, and BuildKit gives the mode of `--chmod` to the folders that it makes as well.
+    let owner = owner(copy).ok().filter(|_| !copy.options.iter().any(|(name, _)| name == "chmod"));
     // The user's own `--link` makes all of them anew.
     if copy.link {
-        return parents(tree, destination, owner.ok()?).ok();
+        return parents(tree, destination, owner?).ok();
     }
     let mut writes = Vec::new();
     for folder in folders_above(destination) {
         match tree.at(folder) {
             Found::Here(Node { kind: EntryKind::Folder, .. }) => {}
-            // A name is known to the image alone.
-            Found::Absent => writes.push(Write::Put(folder.to_owned(), made(*owner.as_ref().ok()?))),
+            Found::Absent => writes.push(Write::Put(folder.to_owned(), made(owner?))),
             Found::Here(_) | Found::Unknown => return None,
         }
     }
