@@ -71,12 +71,8 @@ fn a_changed_file_costs_no_layer_below() {
     // Without it, the layers are fetched.
     scene.project.change_source("three\n");
     scene.reset();
-    let plan = scene
-        .test
-        .run(scene.project.folder(), &["plan", "--network=host", "--push", "-t", &scene.image("1"), "."])
-        .ok()
-        .text();
-    assert!(plan.contains("link        line 4\n"), "{plan}");
+    let told = plan(&scene, &[]);
+    assert!(told.contains("link        line 4\n"), "{told}");
     let plain = push(&scene, &["--auto-link=off", "--read-only"]);
     assert_eq!(lines(&plain), [0; 0], "{plain}");
     assert!(plain.report["bytes"]["fetched"].as_u64().unwrap() > 4 << 20, "{plain}");
@@ -118,12 +114,14 @@ async fn other_layers_below_are_another_build() {
         let build = push(&scene, &[]);
         assert_eq!((lines(&build), build.warnings().as_str()), (vec![], ""), "{build}");
     }
-    let plan = plan(&scene);
-    assert!(plan.contains("twice the layers below were others than was expected"), "{plan}");
+    let told = plan(&scene, &[]);
+    assert!(told.contains("twice the layers below were others than was expected"), "{told}");
 }
 
-fn plan(scene: &Scene) -> String {
-    let line = ["plan", "--network=host", "--push", "-t", &scene.image("1"), "."];
+#[track_caller]
+fn plan(scene: &Scene, more: &[&str]) -> String {
+    let image = scene.image("1");
+    let line = [&["plan", "--network=host", "--push", "-t", &image], more, &["."]].concat();
     scene.test.run(scene.project.folder(), &line).ok().text()
 }
 
@@ -143,9 +141,9 @@ fn what_cannot_be_learnt_is_not_read_again() {
         assert!(next.finished.code == 0 && !next.finished.stderr.contains("was not learnt"), "{next}");
         assert_eq!((lines(&next), next.warnings().as_str()), (vec![], ""), "{next}");
     }
-    let plan = plan(&scene);
+    let told = plan(&scene, &[]);
     let reason = "what lies below the last steps cannot be learnt: too much lies where the last steps write";
-    assert!(plan.contains(reason), "{plan}");
+    assert!(told.contains(reason), "{told}");
 }
 
 /// Builds that do not link know nothing new, and take nothing away.
@@ -166,10 +164,18 @@ fn knowledge_outlives_builds_that_do_not_link() {
     let same = push(&scene, &[]);
     assert_eq!((lines(&same), same.executed()), (vec![4], Vec::new()), "{same}");
     // Another cache key is a miss, which has a cause, before the build as after it.
-    let line = ["plan", "--network=host", "--auto-link=off", "--push", "-t", &scene.image("1"), "."];
-    let plan = scene.test.run(scene.project.folder(), &line).ok().text();
-    assert!(plan.contains("link        line 4 no longer\n"), "{plan}");
-    assert!(plan.contains("1 of 3 steps will run"), "{plan}");
+    let off = plan(&scene, &["--auto-link=off"]);
+    assert!(off.contains("link        line 4 no longer\n"), "{off}");
+    assert!(off.contains("1 of 3 steps will run"), "{off}");
+    // What the image would tell.
+    for (more, reason) in [
+        ("--provenance=mode=max", "provenance with mode=max has the Dockerfile in it"),
+        ("--output=type=image,rewrite-timestamp=true", "the image's digest would depend on the cache"),
+        ("--no-cache-filter=x", "`--no-cache-filter` runs steps that are in the cache"),
+    ] {
+        let told = plan(&scene, &[more]);
+        assert!(told.contains("line 4 no longer") && told.contains(reason), "{more}: {told}");
+    }
     let off = push(&scene, &["--auto-link=off"]);
     let explanation = &off.report["explanation"];
     let causes = &explanation["misses"][0]["causes"];
@@ -182,4 +188,7 @@ fn knowledge_outlives_builds_that_do_not_link() {
     scene.reset();
     let build = push(&scene, &[]);
     assert_eq!((lines(&build), &build.report["bytes"]["fetched"]), (vec![4], &json!(0)), "{build}");
+    scene.test.set("BUILDX_GIT_LABELS", "1");
+    let labels = plan(&scene, &[]);
+    assert!(labels.contains("line 4 no longer") && labels.contains("BUILDX_GIT_LABELS names"), "{labels}");
 }

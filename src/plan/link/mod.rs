@@ -23,10 +23,10 @@ use std::sync::Arc;
 
 use crate::dockerfile::Graph;
 use crate::model::engine::{Frontend, ManifestForm};
-use crate::model::inputs::{File, Inputs, Part, PartKind};
+use crate::model::inputs::{File, Inputs, PartKind};
 use crate::model::parent_state::{Link, ParentState, Unlinked};
 use crate::model::reference::Digest;
-use crate::model::request::{Context, Request};
+use crate::model::request::{Context, Request, csv_fields};
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::explain::{Links, Recorded, Situation};
 use crate::plan::steps::{Decision, Facts};
@@ -119,7 +119,7 @@ fn obstacle(
         request.pushes() && !request.is_on("load") && !settings.keep_image && request.outputs().len() < 2;
     // A Dockerfile that comes over standard input cannot be replaced.
     let is_on_disk = matches!(request.context, Context::Folder(_)) && request.last("file") != Some("-");
-    let told = told(inputs);
+    let told = told(request, inputs);
     let reason = match () {
         () if settings.auto_link == Some(false) => "it was turned off",
         () if !is_able => "this builder is not known to make layers of their own",
@@ -134,23 +134,20 @@ fn obstacle(
 }
 
 /// What of the image would tell that it was built from another Dockerfile, or would depend on what the cache has.
-fn told(inputs: &Inputs) -> Option<&'static str> {
-    let is_max = |value: &str| value == "max" || value.split(',').any(|field| field == "mode=max");
-    let named = |part: &Part| match part.name.as_str() {
-        // buildx labels the image with the Dockerfile's path, where that lies in the work tree.
-        "BUILDX_GIT_LABELS" if part.value.parse() != Ok(false) => {
-            Some("BUILDX_GIT_LABELS names the Dockerfile")
-        }
-        "--provenance" | "--attest" if is_max(&part.value) => {
-            Some("provenance with mode=max has the Dockerfile in it")
-        }
-        // The times of folders are what else differs.
-        "--output" if part.value == "rewrite-timestamp=true" => {
-            Some("with rewrite-timestamp the image's digest would depend on the cache")
-        }
-        _ => None,
+fn told(request: &Request, inputs: &Inputs) -> Option<&'static str> {
+    let has = |flag: &str, fields: &[&str]| {
+        request.all(flag).flat_map(csv_fields).any(|field| fields.contains(&field.trim()))
     };
-    inputs.image.iter().filter(|part| part.kind == PartKind::Option).find_map(named)
+    // buildx labels the image with the Dockerfile's path, where that lies in the work tree.
+    if inputs.image.iter().any(|part| part.kind == PartKind::Option && part.name == "BUILDX_GIT_LABELS") {
+        return Some("BUILDX_GIT_LABELS names the Dockerfile");
+    }
+    if ["provenance", "attest"].iter().any(|flag| has(flag, &["mode=max"])) {
+        return Some("provenance with mode=max has the Dockerfile in it");
+    }
+    // The times of folders are what else differs.
+    has("output", &["rewrite-timestamp=true", "rewrite-timestamp=1"])
+        .then_some("with rewrite-timestamp the image's digest would depend on the cache")
 }
 
 /// The lines of steps that the cache has as layers of their own alone, and that are not linked now.

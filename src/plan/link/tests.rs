@@ -8,6 +8,7 @@ use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
 use crate::model::parent_state::{Entry, EntryKind};
 use crate::model::platform::Platform;
 use crate::model::record::Record;
+use crate::model::request::Flag;
 
 /// What lies below: `/a` a file, `/a/` a folder, `/a -> b` a symbolic link; a folder's mode, owner or `xattrs` after it.
 fn state(step: &Digest, known: &[&str], entries: &[&str]) -> ParentState {
@@ -398,21 +399,23 @@ fn a_frontend_must_know_the_flag() {
 
 #[test]
 fn what_the_image_tells_is_left_as_it_is() {
-    let reason = |name: &str, value: &str| {
-        let mut inputs = inputs(&graph_of("FROM img\nCOPY a b"), "");
-        let (name, value) = (name.to_owned(), value.to_owned());
-        inputs.image.push(Part { kind: PartKind::Option, name, value });
-        told(&inputs)
+    let mut inputs = inputs(&graph_of("FROM img\nCOPY a b"), "");
+    let reason = |inputs: &Inputs, name: &'static str, value: &str| {
+        told(&Request { flags: vec![Flag::text(name, value)], context: Context::Stdin }, inputs)
     };
-    let labels = Some("BUILDX_GIT_LABELS names the Dockerfile");
-    assert_eq!([reason("BUILDX_GIT_LABELS", "full"), reason("BUILDX_GIT_LABELS", "1")], [labels, labels]);
-    assert_eq!(reason("BUILDX_GIT_LABELS", "false"), None);
     let provenance = Some("provenance with mode=max has the Dockerfile in it");
-    assert_eq!(reason("--provenance", "mode=max"), provenance);
-    assert_eq!(reason("--attest", "type=provenance,mode=max"), provenance);
-    assert_eq!([reason("--provenance", "true"), reason("--attest", "type=sbom")], [None, None]);
-    assert!(reason("--output", "rewrite-timestamp=true").is_some_and(|told| told.contains("digest")));
-    assert_eq!([reason("--output", "rewrite-timestamp=false"), reason("--output", "oci=true")], [None, None]);
+    assert_eq!(reason(&inputs, "provenance", "mode=max"), provenance);
+    assert_eq!(reason(&inputs, "attest", "type=provenance,mode=max"), provenance);
+    let rewritten = reason(&inputs, "output", "type=image,push=true,rewrite-timestamp=true");
+    assert_eq!(rewritten, Some("with rewrite-timestamp the image's digest would depend on the cache"));
+    for (name, value) in
+        [("provenance", "true"), ("attest", "type=sbom"), ("output", "type=image,rewrite-timestamp=false")]
+    {
+        assert_eq!(reason(&inputs, name, value), None, "{name} {value}");
+    }
+    let (name, value) = ("BUILDX_GIT_LABELS".to_owned(), "a digest".to_owned());
+    inputs.image.push(Part { kind: PartKind::Option, name, value });
+    assert_eq!(reason(&inputs, "provenance", "true"), Some("BUILDX_GIT_LABELS names the Dockerfile"));
 }
 
 #[test]
