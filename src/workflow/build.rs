@@ -140,8 +140,8 @@ pub(super) async fn carry_out_prepared(
     let (facts, plan) = (&prepared.facts, &mut prepared.plan);
     let mut built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
     if let Ok(done) = &built
-        && rewritten.is_some()
-        && let Err(reason) = link::check(&prepared.client, request, done, &plan.link).await
+        && let Some(ours) = &rewritten
+        && let Err(reason) = link::check(&prepared.client, request, done, &plan.link, ours).await
         && let Some(rewritten) = rewritten.take()
     {
         let warning = format!("building once more without links: {reason}");

@@ -88,10 +88,13 @@ pub(super) async fn check(
     request: &Request,
     built: &Built,
     linking: &Linking,
+    rewritten: &Rewritten,
 ) -> Result<(), String> {
     let Built { code, errors, results, .. } = built;
     if *code != 0 {
-        return rejected(errors).map_or(Ok(()), |reason| Err(reason.to_owned()));
+        let path = rewritten.dockerfile.path();
+        let folder = path.parent().unwrap_or(&path);
+        return rejected(errors, &folder.to_string_lossy()).map_or(Ok(()), |reason| Err(reason.to_owned()));
     }
     let Some(state) = &linking.state else { return Ok(()) };
     let digest = results.digest.as_ref().map(ToString::to_string);
@@ -104,18 +107,22 @@ pub(super) async fn check(
     }
 }
 
-/// Why a build failed, if the reason is the Dockerfile of ours.
-fn rejected(errors: &[String]) -> Option<&'static str> {
+/// Why a build failed, if the reason is the Dockerfile of ours. `folder`: where that is.
+fn rejected(errors: &[String], folder: &str) -> Option<&'static str> {
     let of_engine = errors.iter().filter(|error| !error.contains("did not complete successfully"));
-    of_engine.map(|error| error.to_ascii_lowercase()).find_map(|error| match () {
-        () if error.contains("unknown flag: link") || error.contains("unknown flag: --link") => {
-            Some("the Dockerfile's frontend does not know `--link`")
+    of_engine.map(|error| (error.contains(folder), error.to_ascii_lowercase())).find_map(|(names, error)| {
+        match () {
+            () if error.contains("unknown flag: link") || error.contains("unknown flag: --link") => {
+                Some("the Dockerfile's frontend does not know `--link`")
+            }
+            // A client in a container, or from a snap, does not see every folder.
+            () if error.contains("failed to read dockerfile")
+                || (names && ["lstat", "no such file", "denied"].iter().any(|it| error.contains(it))) =>
+            {
+                Some("the engine cannot read the Dockerfile with the links")
+            }
+            () => None,
         }
-        // Of BuildKit, and of clients that do not see every folder.
-        () if error.contains("failed to read dockerfile") || error.contains("unable to prepare context") => {
-            Some("the engine cannot read the Dockerfile with the links")
-        }
-        () => None,
     })
 }
 
@@ -231,21 +238,21 @@ mod tests {
 
     #[test]
     fn what_our_dockerfile_is_to_blame_for() {
-        let told = |error: &str| rejected(&["unrelated".to_owned(), error.to_owned()]);
+        let told = |error: &str| rejected(&["unrelated".to_owned(), error.to_owned()], "/tmp/layerlift-x");
         for error in [
-            "failed to solve: dockerfile parse error on line 3: unknown flag: link",
+            "failed to solve: dockerfile parse error on line 3: unknown flag: --link",
             "failed to solve with frontend dockerfile.v0: dockerfile parse error line 3: Unknown flag: link",
         ] {
             assert_eq!(told(error), Some("the Dockerfile's frontend does not know `--link`"), "{error}");
         }
         for error in [
             "failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory",
-            "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat /tmp/x: no such file",
+            "failed to build: resolve : lstat /tmp/layerlift-x: no such file or directory",
         ] {
             let reason = "the engine cannot read the Dockerfile with the links";
             assert_eq!(told(error), Some(reason), "{error}");
         }
         let own = "process \"tool --link # unknown flag: link\" did not complete successfully: exit code: 1";
-        assert_eq!([told(own), told("failed to compute cache key: \"/x\": not found")], [None, None]);
+        assert_eq!([told(own), told("lstat /app: no such file or directory")], [None, None]);
     }
 }

@@ -192,3 +192,22 @@ fn knowledge_outlives_builds_that_do_not_link() {
     let labels = plan(&scene, &[]);
     assert!(labels.contains("line 4 no longer") && labels.contains("BUILDX_GIT_LABELS names"), "{labels}");
 }
+
+/// A client that does not see the folder of our Dockerfile, as from a snap, builds the user's.
+#[test]
+fn a_dockerfile_that_cannot_be_read_is_not_needed() {
+    let scene = built("link-unread");
+    let plugins = scene.test.path("docker/cli-plugins");
+    let real = std::fs::read_link(&plugins).unwrap().join("docker-buildx");
+    std::fs::remove_file(&plugins).unwrap();
+    std::os::unix::fs::symlink(scene.test.path("bin"), &plugins).unwrap();
+    let hide =
+        "for word in \"$@\"; do case $word in */layerlift-*/Dockerfile) rm -r \"${word%/*}\" ;; esac; done";
+    scene
+        .test
+        .add_program("docker-buildx", &format!("#!/bin/sh\n{hide}\nexec '{}' \"$@\"\n", real.display()));
+    scene.project.change_source("two\n");
+    let build = push(&scene, &[]);
+    let warning = "building once more without links: the engine cannot read the Dockerfile with the links";
+    assert_eq!((lines(&build), build.warnings().trim()), (vec![], warning), "{build}");
+}

@@ -35,9 +35,9 @@ impl Links {
         let checks = members.iter().map(|index| async {
             let (it, built) = (&prepared.members[*index], built.get(index)?);
             let linking = &it.prepared.plan.link;
-            let is_linked = !linking.links.is_empty();
-            let checked = is_linked.then(|| link::check(client, &it.member.request, built, linking));
-            Some((*index, checked?.await.err()?))
+            let rewritten = self.0.get(*index)?.as_ref().filter(|_| !linking.links.is_empty())?;
+            let checked = link::check(client, &it.member.request, built, linking, rewritten);
+            Some((*index, checked.await.err()?))
         });
         let mut refuted = Vec::new();
         for (index, reason) in join_all(checks).await.into_iter().flatten() {
