@@ -21,16 +21,16 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::dockerfile::Graph;
+use crate::dockerfile::{Copy, Graph};
 use crate::model::engine::{Frontend, ManifestForm};
-use crate::model::inputs::{File, Inputs, PartKind};
+use crate::model::inputs::{File, Inputs, PartKind, StepInputs};
 use crate::model::parent_state::{Link, ParentState, Unlinked};
 use crate::model::reference::Digest;
 use crate::model::request::{Context, Request, csv_fields};
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::explain::{Links, Recorded, Situation};
 use crate::plan::steps::{Decision, Facts};
-use trailing::{destinations, trailing};
+use trailing::{Trailing, destinations, trailing};
 use tree::Tree;
 use writes::Effect;
 
@@ -201,87 +201,80 @@ struct Known<'a> {
 fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     let Some(trailing) = trailing(situation.graph, situation.inputs) else { return Linking::default() };
     let wanted = Wanted { step: trailing.below.digest.clone(), destinations: destinations(&trailing) };
-    let copies = trailing.copies.len();
-    if let Some(known) = unlinked(situation.all, &wanted) {
-        let reason = known.reason.clone();
-        decisions.push(Decision { topic: TOPIC, choice: "nothing".to_owned(), reason: reason.clone() });
-        return Linking { copies, reason: Some(reason), ..Linking::default() };
-    }
-    let mut decide =
-        |choice: String, reason: String| decisions.push(Decision { topic: TOPIC, choice, reason });
-    let mut nothing = |reason: &str, wanted: Wanted| {
-        decide("nothing".to_owned(), reason.to_owned());
-        Linking { wanted: Some(wanted), copies, reason: Some(reason.to_owned()), ..Linking::default() }
+    let mut linking = Linking { copies: trailing.copies.len(), ..Linking::default() };
+    let mut say = |choice: String, reason: &str| {
+        decisions.push(Decision { topic: TOPIC, choice, reason: reason.to_owned() });
+        Some(reason.to_owned())
     };
-    let is_known = |state: &&Arc<ParentState>| {
+    if let Some(known) = unlinked(situation.all, &wanted) {
+        linking.reason = say("nothing".to_owned(), &known.reason);
+        return linking;
+    }
+    let is_known = |state: &&ParentState| {
         state.step == wanted.step && wanted.destinations.iter().all(|place| state.known.contains(place))
     };
-    let states: Vec<Arc<ParentState>> = situation
-        .all
-        .iter()
-        .flat_map(|recorded| recorded.record.parent_states.iter().cloned().map(Arc::new))
-        .collect();
-    let Some(state) = states.iter().find(is_known) else {
-        return nothing("what lies below the last steps is not known yet", wanted);
+    let mut states = situation.all.iter().flat_map(|recorded| &recorded.record.parent_states);
+    let Some(state) = states.find(is_known) else {
+        linking.reason = say("nothing".to_owned(), "what lies below the last steps is not known yet");
+        linking.wanted = Some(wanted);
+        return linking;
     };
     if !trailing.lower.iter().all(|step| situation.cached.contains(&step.digest)) {
         // What they make may be something else than the last time.
-        return nothing("steps below run, so that their layers are at hand", wanted);
-    }
-    let before: BTreeSet<&Digest> = situation
-        .records
-        .iter()
-        .flat_map(|recorded| &recorded.record.linked)
-        .map(|link| &link.step)
-        .collect();
-    let mut tree = Tree::new(state);
-    let mut may: Vec<Result<(), String>> = Vec::new();
-    for (step, copy) in &trailing.copies {
-        let files: Vec<&File> = situation.inputs.files_of(step).collect();
-        let effect = match situation.inputs.unknown.iter().find(|unknown| unknown.line == step.line) {
-            Some(unknown) => {
-                tree.blur("/");
-                Effect::Unbounded(unknown.what.clone())
-            }
-            None => writes::copy(&mut tree, copy, &files),
-        };
-        let is_as_written = situation.cached.contains(&step.digest) && !before.contains(&step.digest);
-        may.push(match effect {
-            Effect::Same if copy.link => Ok(()),
-            Effect::Same if is_as_written => Err("the cache has it as it is written".to_owned()),
-            Effect::Same => Ok(()),
-            Effect::Bounded(reason) | Effect::Unbounded(reason) => Err(reason),
-        });
-    }
-    // Below a `COPY` that is left as it is, all is unpacked anyway.
-    let from = may.iter().rposition(Result::is_err).map_or(0, |last| last + 1);
-    let mut told = None;
-    if let Some(((step, _), Err(reason))) =
-        from.checked_sub(1).map(|last| (&trailing.copies[last], &may[last]))
-    {
-        told = Some(reason.clone());
-        let choice = match from == trailing.copies.len() {
-            true => "nothing".to_owned(),
-            false => format!("nothing up to line {}", step.line),
-        };
-        decide(choice, reason.clone());
-    }
-    let links: Vec<Link> = trailing.copies[from..]
-        .iter()
-        .filter(|(_, copy)| !copy.link)
-        .map(|(step, _)| Link { line: step.line, step: step.digest.clone() })
-        .collect();
-    let linking =
-        Linking { links, state: Some(Arc::clone(state)), copies, reason: told, ..Linking::default() };
-    if linking.links.is_empty() {
+        linking.reason = say("nothing".to_owned(), "steps below run, so that their layers are at hand");
+        linking.wanted = Some(wanted);
         return linking;
     }
-    let lines: Vec<usize> = linking.links.iter().map(|link| link.line).collect();
-    decide(
-        format!("line {}", joined(&lines)),
-        "built as COPY --link: the tree is the same, and no layer below is fetched".to_owned(),
-    );
+    linking.state = Some(Arc::new(state.clone()));
+    let left = left_as_written(situation, &trailing, state);
+    // Below a `COPY` that is left as it is, all is unpacked anyway.
+    let last = left.iter().rposition(Option::is_some);
+    let from = last.map_or(0, |last| last + 1);
+    if let Some(last) = last
+        && let Some(reason) = &left[last]
+    {
+        let choice = match from == left.len() {
+            true => "nothing".to_owned(),
+            false => format!("nothing up to line {}", trailing.copies[last].0.line),
+        };
+        linking.reason = say(choice, reason);
+    }
+    let own = trailing.copies[from..].iter().filter(|(_, copy)| !copy.link);
+    linking.links = own.map(|(step, _)| Link { line: step.line, step: step.digest.clone() }).collect();
+    if !linking.links.is_empty() {
+        let lines: Vec<usize> = linking.links.iter().map(|link| link.line).collect();
+        let reason = "built as COPY --link: the tree is the same, and no layer below is fetched";
+        say(format!("line {}", joined(&lines)), reason);
+    }
     linking
+}
+
+/// Of each `COPY` at the end, why it is left as it is written, if it is.
+fn left_as_written(
+    situation: Known<'_>,
+    trailing: &Trailing<'_>,
+    state: &ParentState,
+) -> Vec<Option<String>> {
+    let records = situation.records.iter();
+    let linked: BTreeSet<&Digest> =
+        records.flat_map(|recorded| &recorded.record.linked).map(|link| &link.step).collect();
+    let mut tree = Tree::new(state);
+    let reason = |(step, copy): &(&StepInputs, &Copy)| {
+        if let Some(unknown) = situation.inputs.unknown.iter().find(|unknown| unknown.line == step.line) {
+            tree.blur("/");
+            return Some(unknown.what.clone());
+        }
+        let files: Vec<&File> = situation.inputs.files_of(step).collect();
+        let is_as_written = situation.cached.contains(&step.digest) && !linked.contains(&step.digest);
+        match writes::copy(&mut tree, copy, &files) {
+            Effect::Same if !copy.link && is_as_written => {
+                Some("the cache has it as it is written".to_owned())
+            }
+            Effect::Same => None,
+            Effect::Bounded(reason) | Effect::Unbounded(reason) => Some(reason),
+        }
+    };
+    trailing.copies.iter().map(reason).collect()
 }
 
 /// What an earlier build found, if that was that nothing can be linked there.
