@@ -28,6 +28,11 @@ impl Member {
         unknown.chain(self.needs.iter().map(|needed| format!("the context of target `{needed}`"))).collect()
     }
 
+    /// Whether every build runs steps of it, whatever the engine has.
+    pub fn is_made_anew(&self) -> bool {
+        self.request.is_on("no-cache") || self.request.has("no-cache-filter")
+    }
+
     /// The values that its definition gives for a half of the cache, `cache-from` or `cache-to`, where they may stand on
     /// a command line. `None` where one of them holds a credential.
     pub fn shown<'a>(&'a self, half: &'a str) -> Option<Vec<&'a str>> {

@@ -32,7 +32,7 @@ use crate::model::reference::Digest;
 use crate::plan::wanted::{Asked, NamedContext, moving, taken};
 
 /// Changes whenever the same inputs would give another digest.
-const SCHEMA: &str = "layerlift inputs 2";
+const SCHEMA: &str = "layerlift inputs 3";
 
 /// What was found out.
 #[derive(Debug, Clone, Default)]
@@ -104,16 +104,17 @@ impl Maker<'_> {
             self.unknown.push(Unknown { line: opaque.line, what });
         }
         let platform = node.platform.to_string();
+        // The digest under a tag may be that of an index, which is the same for every platform.
         let (mut tree, base) = match &node.base {
-            Base::Scratch => (key(&["scratch"], &[]), None),
+            Base::Scratch => (key(&["scratch", &platform], &[]), None),
             Base::Stage(index) => (self.tree(*index), None),
             Base::Image(image) => {
                 let part = self.image_part(image, &node.platform, 0);
-                (key(&["image"], std::slice::from_ref(&part)), Some(part))
+                (key(&["image", &platform], std::slice::from_ref(&part)), Some(part))
             }
             Base::Context(key_) => {
                 let (part, _) = self.context(key_, &node.platform, Selector::all(None), 0);
-                (key(&["context"], &[part]), None)
+                (key(&["context", &platform], &[part]), None)
             }
         };
         let mut steps = Vec::new();

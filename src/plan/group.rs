@@ -69,7 +69,12 @@ pub fn fates(members: &[&Member], found: &[bool]) -> Vec<Fate> {
 /// The bakes, in their order, each with the places of its members in the list. Members come after those that they need.
 pub fn waves(members: &[Planned<'_>]) -> Vec<Vec<usize>> {
     let reads = |it: &Planned<'_>| !values(it.build, "cache-from").is_empty();
-    if members.iter().filter(|it| reads(it)).count() < 2 {
+    // A second bake would make it once more, and others stand on the first.
+    let is_made_twice = |it: &Planned<'_>| {
+        let is_needed = members.iter().any(|other| other.member.needs.contains(&it.member.name));
+        is_needed && it.member.is_made_anew()
+    };
+    if members.iter().filter(|it| reads(it)).count() < 2 || members.iter().any(is_made_twice) {
         return vec![(0..members.len()).collect()];
     }
     let mut waves: Vec<Vec<usize>> = Vec::new();
@@ -333,6 +338,9 @@ mod tests {
             at("e", ".", &[], true),
         ];
         assert_eq!(shown(&warm), [vec![0, 2], vec![1], vec![3, 4]]);
+        let mut anew = warm.clone();
+        anew[1].0.request.flags.push(Flag::on("no-cache"));
+        assert_eq!(shown(&anew), [[0, 1, 2, 3, 4]], "another bake would make it once more");
         let mut named = [at("a", "a", &[], true), at("b", "b", &[], true)];
         named[1].0.request.flags.push(Flag::text("build-context", "shared=a"));
         assert_eq!(shown(&named), [[0], [1]]);

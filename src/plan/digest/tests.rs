@@ -117,6 +117,21 @@ fn a_step_changes_with_what_it_says_and_with_those_before_it() {
     rewritten("tools", "instruments", &[], false);
 }
 
+/// The digest under an image's tag is that of an index, which has all platforms.
+#[test]
+fn the_platform_of_a_base_counts_without_any_run() {
+    let of = |text: &str, platform: &'static str| Build { arguments: vec![("P", platform)], ..build(text) };
+    for text in [
+        "ARG P\nFROM --platform=$P img\nCOPY a /a\n",
+        "ARG P\nFROM --platform=$P img\nCMD a\n",
+        "ARG P\nFROM --platform=$P scratch\nCOPY a /a\n",
+        "ARG P\nFROM --platform=$P img AS helper\nFROM other\nCOPY --from=helper /a /a\n",
+    ] {
+        let (amd64, arm64) = (of(text, "linux/amd64"), of(text, "linux/arm64"));
+        assert!(arm64.against(&amd64).1, "{text}");
+    }
+}
+
 #[test]
 fn a_linked_copy_depends_on_nothing_below_it() {
     let before = build(MULTI);

@@ -198,6 +198,7 @@ pub async fn decide(
             _ => {}
         }
     }
+    prepare::from_nothing_down(&mut built)?;
     let general = &surroundings.warnings;
     let built = engine.filter(|_| !built.is_empty()).map(|engine| PreparedGroup::new(engine, built, general));
     Ok(Ok(DecidedGroup { surroundings, answered, built, client }))

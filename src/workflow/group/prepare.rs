@@ -1,6 +1,7 @@
 //! Facts and plan of every member that is built. Where we run and what builds is found out once; the registry is asked for
 //! all members at once.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures_util::future::try_join_all;
@@ -11,7 +12,7 @@ use crate::model::request::Flag;
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::group::{self, Dockerfiles, Planned};
 use crate::plan::reuse::Looked;
-use crate::plan::steps::{self, Decision, Keep};
+use crate::plan::steps::{self, Decision, Facts, Keep, Plan};
 use crate::registry::Client;
 use crate::workflow::decide::Prepared;
 use crate::workflow::error::Error;
@@ -171,12 +172,17 @@ async fn one(
     let Gathered { mut facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
     facts.not_linked = not_linked(group, &member);
-    let request = &member.request;
-    let mut chosen = request.clone();
+    let plan = plan(&member, &settings, &facts)?;
+    let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
+    Ok((PreparedMember { member, settings, prepared }, answer))
+}
+
+fn plan(member: &Member, settings: &Settings, facts: &Facts) -> Result<Plan, Error> {
+    let mut chosen = member.request.clone();
     if facts.reuse.from_nothing {
         chosen.flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
     }
-    let mut plan = steps::plan(&chosen, &settings, &facts)?;
+    let mut plan = steps::plan(&chosen, settings, facts)?;
     if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond().is_empty() {
         plan.keep = Keep::Nothing;
         plan.decisions.push(Decision {
@@ -188,16 +194,37 @@ async fn one(
             ),
         });
     }
-    let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
-    Ok((PreparedMember { member, settings, prepared }, answer))
+    Ok(plan)
+}
+
+/// What a member stands on that is built from nothing is built so too: layers of it would be as old.
+pub(super) fn from_nothing_down(members: &mut [PreparedMember]) -> Result<(), Error> {
+    let mut below: BTreeSet<String> = BTreeSet::new();
+    // Members come after those that they need.
+    for PreparedMember { member, settings, prepared: Prepared { facts, plan: own, .. } } in
+        members.iter_mut().rev()
+    {
+        if below.contains(&member.name) && !facts.reuse.from_nothing {
+            facts.reuse = Looked::too_old("a target that stands on it is built from nothing");
+            *own = plan(member, settings, facts)?;
+        }
+        if facts.reuse.from_nothing {
+            below.extend(member.needs.iter().cloned());
+        }
+    }
+    Ok(())
 }
 
 /// What keeps the `COPY`s of a member from being linked, beside what keeps those of any build.
 fn not_linked(group: &Group, member: &Member) -> Option<String> {
     // What builds on it would have another cache key too, which its input digest does not tell.
     let above = group.members.iter().find(|other| other.needs.contains(&member.name));
+    let is_anew = |other: &&Member| member.needs.contains(&other.name) && other.is_made_anew();
+    let below = group.members.iter().find(is_anew);
     match (above, member.unknown.first()) {
         _ if group.bake.address().is_some() => Some("the definition is at an address".to_owned()),
+        // A second bake, where the links turn out wrong, would stand on another one.
+        _ if let Some(below) = below => Some(format!("target `{}` below is made anew each time", below.name)),
         (Some(above), _) => Some(format!("target `{}` builds on it", above.name)),
         (None, Some(key)) => Some(format!("`{key}` of its definition is not known to layerlift")),
         (None, None) => None,

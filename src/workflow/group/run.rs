@@ -149,7 +149,12 @@ async fn build_left(
                 for index in &members {
                     built.insert(*index, whole.of(&prepared.members[*index].member.name));
                 }
-                metadata.extend(whole.metadata);
+                // buildx tells of what was only taken in, too, and of that without a digest.
+                let is_own = |name: &String| {
+                    let mut others = (0..names.len()).filter(|index| !members.contains(index));
+                    !others.any(|index| names[index] == *name)
+                };
+                metadata.extend(whole.metadata.into_iter().filter(|(name, _)| is_own(name)));
                 let others = match whole.code {
                     0 => {
                         links
@@ -222,6 +227,9 @@ async fn build_left(
         member.preparation = preparation;
         member.duration = begun.elapsed();
         outcome.cache_export += member.cache_export;
+        if member.status == BuildStatus::Interrupted {
+            (outcome.status, outcome.exit_code) = (member.status, member.exit_code);
+        }
         outcome.members.push(MemberOutcome { name: name.clone(), outcome: member });
     }
     outcome.warnings = general;
