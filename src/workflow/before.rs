@@ -133,7 +133,8 @@ async fn early(
     };
     let inputs = inputs::gather(world, client, given).await;
     let keys = names.keys(world, request, settings, source, surroundings, &names.guessed);
-    let place = Where { client, repo: &names.cache_repo, scopes: &surroundings.scopes, keys: &keys };
+    let scopes = &surroundings.scopes;
+    let place = Where { request, client, repo: &names.cache_repo, scopes, keys: &keys };
     let found = look::seek(place, wanted, &inputs, settings).await;
     Early { inputs, found: found.map(Box::new) }
 }

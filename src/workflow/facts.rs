@@ -251,7 +251,7 @@ pub async fn of_image(
         (Err(reason), _) => Err(Looked::not(reason)),
         (Ok(_), Some(found)) => found,
         (Ok(wanted), None) => {
-            let place = Where { client, repo: cache_repo, scopes, keys: &keys };
+            let place = Where { request, client, repo: cache_repo, scopes, keys: &keys };
             look::seek(place, &wanted, &inputs, settings).await.map(Box::new)
         }
     };

@@ -146,7 +146,8 @@ async fn look(world: &World, group: &Group, client: &Client, members: &mut [Lear
         };
         let names = Names::of(world, request, settings, surroundings, &mut Vec::new());
         let keys = names.keys(world, request, settings, source, surroundings, &names.guessed);
-        let place = Where { client, repo: &names.cache_repo, scopes: &surroundings.scopes, keys: &keys };
+        let scopes = &surroundings.scopes;
+        let place = Where { request, client, repo: &names.cache_repo, scopes, keys: &keys };
         let found = look::seek(place, wanted, &inputs, settings).await;
         Some(Early { inputs, found: found.map(Box::new) })
     });

@@ -7,8 +7,10 @@ use futures_util::future::join_all;
 use crate::base::clock;
 use crate::base::units;
 use crate::cachefmt;
+use crate::engine::docker::Docker;
 use crate::model::inputs::Inputs;
 use crate::model::reference::Reference;
+use crate::model::request::Request;
 use crate::model::reuse::Reused;
 use crate::model::settings::Settings;
 use crate::plan::cache_repo::CacheRepo;
@@ -16,9 +18,13 @@ use crate::plan::keys::Keys;
 use crate::plan::reuse::{self, Found, Looked, Place, Refusal, Wanted};
 use crate::plan::scope::Chain;
 use crate::registry::{Client, Error, Manifest};
+use crate::workflow::reuse::store;
 
 /// The longest time for it: a registry that takes longer is no faster than a build.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest time that an engine is given that may not be there.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The search for an image that answers a build.
 #[derive(Debug)]
@@ -58,9 +64,11 @@ pub struct Answer {
     pub inputs: String,
 }
 
-/// Where images are looked for.
+/// Where images are looked for, and for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Where<'a> {
+    /// The request.
+    pub request: &'a Request,
     /// The registry.
     pub client: &'a Client,
     /// The cache repo, or why there is none.
@@ -101,12 +109,17 @@ pub async fn seek(
     }
     let (found, roots, trouble) = ask(place.client, places, settings).await;
     match reuse::choose(&found, &inputs.digest, clock::now(), settings.max_age) {
-        Ok((index, reused)) => Ok(Answer {
-            reused,
-            reference: found[index].place.image.clone(),
-            root: roots[index].clone(),
-            inputs: inputs.digest.to_string(),
-        }),
+        Ok((index, reused)) => match made_here(place.request, inputs).await {
+            Some(base) => Err(Looked::absent(format!(
+                "the engine has {base} under a base image's name, which is not the registry's"
+            ))),
+            None => Ok(Answer {
+                reused,
+                reference: found[index].place.image.clone(),
+                root: roots[index].clone(),
+                inputs: inputs.digest.to_string(),
+            }),
+        },
         Err(Refusal::TooOld(age)) => {
             let age =
                 age.map_or_else(|| "of unknown age".to_owned(), |age| format!("{} old", units::age(age)));
@@ -122,6 +135,28 @@ pub async fn seek(
             }
         })),
     }
+}
+
+/// A base image that was made on this machine and not pushed, as a job may do that builds its own base first: the engine
+/// would build on that. Only the registry that the image goes to can have such a name; for all others, and where no
+/// engine answers at once, nobody is asked.
+async fn made_here(request: &Request, inputs: &Inputs) -> Option<String> {
+    if request.is_on("pull") {
+        return None;
+    }
+    let registry = |image: &str| Some(image.parse::<Reference>().ok()?.repository().registry().to_owned());
+    let own: Vec<String> = request.tags().iter().filter_map(|tag| registry(tag)).collect();
+    let mut bases = store::bases(std::iter::once(inputs));
+    bases.retain(|image, _| {
+        let is_own = registry(image).is_some_and(|registry| own.contains(&registry));
+        is_own && !image.contains('@')
+    });
+    if bases.is_empty() {
+        return None;
+    }
+    let docker = Docker { login: None };
+    let asked = tokio::time::timeout(ENGINE_PATIENCE, store::own_base(&docker, &bases)).await;
+    asked.ok()?.ok()?
 }
 
 /// Asks for the image and the note of every place: what is there, in the same order, and the last trouble.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cachefmt::{self, EMPTY};
-use crate::engine::docker::Docker;
+use crate::engine::docker::{self, Docker};
 use crate::engine::progress::Steps;
 use crate::model::engine::{Driver, Frontend};
 use crate::model::inputs::{File, Inputs, PartKind};
@@ -177,7 +177,7 @@ pub(in crate::workflow) fn changed<'a>(before: &'a [File], after: &'a [File]) ->
 }
 
 /// The images that the steps stand on or copy from, as the Dockerfile names them, with their digests.
-fn bases<'a>(inputs: impl Iterator<Item = &'a Inputs>) -> BTreeMap<&'a str, &'a str> {
+pub(super) fn bases<'a>(inputs: impl Iterator<Item = &'a Inputs>) -> BTreeMap<&'a str, &'a str> {
     let steps = inputs.flat_map(|inputs| &inputs.stages).flat_map(|stage| &stage.steps);
     let parts = steps.flat_map(|step| &step.parts);
     let images = parts.filter(|part| part.kind == PartKind::Image);
@@ -201,16 +201,25 @@ async fn meant(built: Built<'_>, bases: &BTreeMap<&str, &str>) -> Result<(), Str
     if !has_own || bases.is_empty() {
         return Ok(());
     }
+    match own_base(built.docker, bases).await.map_err(|error| error.to_string())? {
+        Some(own) => Err(other(&own)),
+        None => Ok(()),
+    }
+}
+
+/// What the engine has of its own under the name of a base, where that is not what the registry has.
+pub(super) async fn own_base(
+    docker: &Docker,
+    bases: &BTreeMap<&str, &str>,
+) -> Result<Option<String>, docker::Error> {
+    let digests: BTreeSet<&str> = bases.values().copied().collect();
     let names: Vec<&str> = bases.keys().copied().collect();
-    let own = built.docker.digests(&names).await.map_err(|error| error.to_string())?;
     // Each image that the engine has of its own must be known to it by a digest of the registry's.
     let is_meant = |known: &Vec<String>| {
         known.iter().any(|name| name.split_once('@').is_some_and(|(_, digest)| digests.contains(digest)))
     };
-    match own.iter().find(|known| !is_meant(known)) {
-        Some(known) => Err(other(known.first().map_or("an image of its own", String::as_str))),
-        None => Ok(()),
-    }
+    let own = docker.digests(&names).await?.into_iter().find(|known| !is_meant(known));
+    Ok(own.map(|known| known.into_iter().next().unwrap_or_else(|| "an image of its own".to_owned())))
 }
 
 #[cfg(test)]
