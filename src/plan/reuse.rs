@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::base::units;
 use crate::model::inputs::Inputs;
 use crate::model::pipeline::Pipeline;
+use crate::model::platform::Platform;
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::{OutputSpec, Request, csv_fields};
 use crate::model::reuse::{Note, Reused};
@@ -60,6 +61,11 @@ pub fn wanted(request: &Request, settings: &Settings, pipeline: &Pipeline) -> Re
     }
     if request.has("policy") {
         return no("--policy is for the engine to check");
+    }
+    let platforms = request.platforms();
+    let unknown = platforms.iter().find(|name| name.parse::<Platform>().is_err());
+    if let Some(name) = unknown.filter(|_| platforms.len() > 1) {
+        return Err(format!("only the engine knows what --platform {name} is"));
     }
     let (push, load) = destinations(request, settings)?;
     let again = ["no-cache", "no-cache-filter"].into_iter().find(|name| match *name {
@@ -360,6 +366,7 @@ mod tests {
             in_ci(&[output("out")], &on),
             in_ci(&[output("type=registry"), output("out")], &on),
             in_ci(&[Flag::on("load"), Flag::text("platform", "linux/amd64,linux/arm64")], &on),
+            in_ci(&[push.clone(), Flag::text("platform", "local,linux/arm64")], &on),
             in_ci(&[push, Flag::text("tag", "A:B:C")], &on),
         ];
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -386,6 +393,7 @@ mod tests {
         --output out is more than an image in a registry
         several outputs are for the engine to write
         an image of several platforms is not loaded
+        only the engine knows what --platform local is
         one of the image's names is none
         ");
     }

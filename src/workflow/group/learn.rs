@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
+use crate::base::env;
 use crate::model::member::Member;
 use crate::model::pipeline::Pipeline;
 use crate::model::reference::Reference;
@@ -76,6 +77,12 @@ pub async fn learn(
         let settings = Settings { member: Some(member.name.clone()), ..settings.clone() };
         let source = source::read(&member.request, member.inline.as_deref().unwrap_or_default().as_bytes())?;
         let wanted = wanted(group, member, &settings, &surroundings.pipeline, &mut again);
+        // `docker build` heeds it, bake does not (buildx `commands/build.go`), compose says itself what it makes of it.
+        let default = world.environment.get(env::DOCKER_DEFAULT_PLATFORM);
+        let wanted = match default.filter(|_| member.request.platforms().is_empty()) {
+            Some(_) => Err("what DOCKER_DEFAULT_PLATFORM means for it is not known".to_owned()),
+            None => wanted,
+        };
         let surroundings = Surroundings { images, ..surroundings.clone() };
         let search = Search { wanted, early: None };
         let before = Before { surroundings, search, targets: Targets::new() };
