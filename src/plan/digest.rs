@@ -106,7 +106,7 @@ impl Maker<'_> {
         let platform = node.platform.to_string();
         // The digest under a tag may be that of an index, which is the same for every platform.
         let (mut tree, base) = match &node.base {
-            Base::Scratch => (key(&["scratch", &platform], &[]), None),
+            Base::Scratch => (key(&["scratch"], &[]), None),
             Base::Stage(index) => (self.tree(*index), None),
             Base::Image(image) => {
                 let part = self.image_part(image, &node.platform, 0);
@@ -306,6 +306,10 @@ impl Maker<'_> {
             next = if let Base::Stage(base) = node.base { Some(base) } else { None };
         }
         let mut parts = Vec::new();
+        // An image says which platform it is for: that of the lowest stage, which may be another than what was asked for.
+        if let Some(lowest) = chain.last().filter(|node| node.platform != *self.asked.platform) {
+            parts.push(part(PartKind::Option, "platform", &hidden(&[lowest.platform.to_string()])));
+        }
         let mut order = String::new();
         let mut before = 0;
         for node in chain.into_iter().rev() {
