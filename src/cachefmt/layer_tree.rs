@@ -18,8 +18,14 @@ use crate::model::parent_state::{Entry, EntryKind, folders_above, is_within};
 /// More entries than any layer has.
 const MOST_ENTRIES: usize = 4_000_000;
 
-/// What is kept of one layer, in entries.
-const MOST_KEPT: usize = 100_000;
+/// What is kept of one layer, in bytes of paths with what goes with each.
+const MOST_KEPT: usize = 16 << 20;
+
+/// What goes with a path.
+const BESIDE_A_PATH: usize = 64;
+
+/// The longest path that Linux takes (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
 
 /// More folders than any layer has.
 const MOST_FOLDERS: usize = 400_000;
@@ -43,12 +49,6 @@ pub struct LayerPart {
     bare: BTreeSet<String>,
     /// Its symbolic links, wherever they are.
     links: BTreeSet<String>,
-}
-
-impl LayerPart {
-    fn kept(&self) -> usize {
-        self.entries.len() + self.removed.len() + self.opaque.len() + self.bare.len() + self.links.len()
-    }
 }
 
 /// Hands on no more than what is left.
@@ -82,24 +82,34 @@ fn counts(path: &str, places: &[String]) -> bool {
 pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> {
     let mut part = LayerPart::default();
     let mut folders: HashSet<String> = HashSet::new();
+    let mut kept = 0;
     let left = Rc::new(Cell::new(MOST_OF_HEADERS));
     let mut archive = tar::Archive::new(Rationed { inner: layer, left: Rc::clone(&left) });
     for (index, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
-        if index == MOST_ENTRIES || part.kept() >= MOST_KEPT || folders.len() >= MOST_FOLDERS {
+        if index == MOST_ENTRIES || kept >= MOST_KEPT || folders.len() >= MOST_FOLDERS {
             return Err(broken("more entries than are looked at"));
         }
         let content = entry.size().max(entry.header().entry_size()?);
         left.set(content.saturating_add(MOST_OF_HEADERS));
         let path = cleaned(&entry.path_bytes()).ok_or_else(|| broken("an entry outside of the root"))?;
-        let bare = folders_above(&path).filter(|folder| !folders.contains(*folder));
-        part.bare.extend(bare.map(str::to_owned));
+        if path.len() > LONGEST_PATH {
+            return Err(broken("a path that is longer than any"));
+        }
+        for folder in folders_above(&path) {
+            if !folders.contains(folder) && !part.bare.contains(folder) {
+                kept += folder.len() + BESIDE_A_PATH;
+                part.bare.insert(folder.to_owned());
+            }
+        }
+        let attributes = attributes(&mut entry)?;
         let kind = kind(&entry);
         match kind {
             EntryKind::Folder => folders.insert(path.clone()),
             _ => folders.remove(&path),
         };
         if kind == EntryKind::Symlink || is_second_name(&entry, &part.links) {
+            kept += path.len() + BESIDE_A_PATH;
             part.links.insert(path.clone());
         }
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
@@ -111,29 +121,48 @@ pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> 
         if path == "/" || !counts(&place, places) {
             continue;
         }
+        kept += place.len() + BESIDE_A_PATH;
         if removes {
             let list = if name == OPAQUE { &mut part.opaque } else { &mut part.removed };
             list.push(place);
             continue;
         }
-        let (mut uid, mut gid, mut xattrs) = (entry.header().uid()?, entry.header().gid()?, false);
-        if let Some(extensions) = entry.pax_extensions()? {
-            for extension in extensions {
-                let extension = extension?;
-                let number = || extension.value().ok().and_then(|value| value.parse().ok());
-                match extension.key_bytes() {
-                    b"uid" => uid = number().ok_or_else(|| broken("an owner that is no number"))?,
-                    b"gid" => gid = number().ok_or_else(|| broken("a group that is no number"))?,
-                    key => {
-                        xattrs |= key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr.")
-                    }
-                }
-            }
-        }
+        let Attributes { uid, gid, xattrs } = attributes;
         let mode = entry.header().mode()? & 0o7777;
         part.entries.push(Entry { kind, mode, uid, gid, xattrs, path });
     }
     Ok(part)
+}
+
+/// What stands in an entry's header, or in the records before it.
+struct Attributes {
+    uid: u64,
+    gid: u64,
+    xattrs: bool,
+}
+
+/// Records that readers take for different things are an error: a name that comes twice, of which this reader takes the
+/// first and Go's the last, and the names of sparse files, which this one does not know.
+fn attributes(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Attributes> {
+    let (mut uid, mut gid, mut xattrs) = (entry.header().uid()?, entry.header().gid()?, false);
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    for extension in entry.pax_extensions()?.into_iter().flatten() {
+        let extension = extension?;
+        let number = || extension.value().ok().and_then(|value| value.parse().ok());
+        match extension.key_bytes() {
+            b"uid" => uid = number().ok_or_else(|| broken("an owner that is no number"))?,
+            b"gid" => gid = number().ok_or_else(|| broken("a group that is no number"))?,
+            key @ (b"path" | b"linkpath") => {
+                if names.iter().any(|name| name == key) {
+                    return Err(broken("an entry with two names"));
+                }
+                names.push(key.to_owned());
+            }
+            key if key.starts_with(b"GNU.sparse.") => return Err(broken("a sparse file")),
+            key => xattrs |= key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr."),
+        }
+    }
+    Ok(Attributes { uid, gid, xattrs })
 }
 
 fn kind(entry: &tar::Entry<'_, impl Read>) -> EntryKind {
@@ -363,6 +392,47 @@ mod tests {
         let layer = builder.into_inner().expect("finished");
         let part = layer_part(&layer[..], &["/".to_owned()]).expect("read");
         assert_eq!(part.entries.len(), 2);
+    }
+
+    #[test]
+    fn what_readers_take_for_different_things_is_refused() {
+        let named = |extensions: &[(&str, &str)]| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let extensions = extensions.iter().map(|(name, value)| (*name, value.as_bytes()));
+            builder.append_pax_extensions(extensions).expect("appended");
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, "a", io::empty()).expect("appended");
+            let layer = builder.into_inner().expect("finished");
+            let part = layer_part(&layer[..], &["/".to_owned()]).map_err(|error| error.to_string())?;
+            Ok::<_, String>(part.entries.into_iter().map(|entry| entry.path).collect::<Vec<_>>())
+        };
+        assert_eq!(named(&[("path", "b")]), Ok(vec!["/b".to_owned()]));
+        assert_eq!(named(&[("path", "b"), ("path", "c")]), Err("an entry with two names".to_owned()));
+        assert_eq!(named(&[("GNU.sparse.name", "b")]), Err("a sparse file".to_owned()));
+        let long = "/x".repeat(LONGEST_PATH);
+        assert_eq!(named(&[("path", &long)]), Err("a path that is longer than any".to_owned()));
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for number in 0..12 {
+            let path = format!("{number:04}{}", "/x".repeat(LONGEST_PATH / 2 - 4));
+            builder.append_pax_extensions([("path", path.as_bytes())]).expect("appended");
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, "a", io::empty()).expect("appended");
+        }
+        let layer = builder.into_inner().expect("finished");
+        let error = layer_part(&layer[..], &["/".to_owned()]).expect_err("too much");
+        assert_eq!(error.to_string(), "more entries than are looked at");
     }
 
     #[test]

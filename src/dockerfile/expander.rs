@@ -161,7 +161,8 @@ impl Expander<'_> {
             inline.push((heredoc.name.clone(), Word::plain(text)));
         }
         let mut destination = self.word(&transfer.destination)?;
-        if !destination.text.starts_with('/') {
+        let is_relative = !destination.text.starts_with('/');
+        if is_relative {
             let folder = &self.walk.workdir;
             // BuildKit keeps what says that it is a folder.
             let slash = match destination.text.as_str() {
@@ -185,6 +186,7 @@ impl Expander<'_> {
             sources,
             inline,
             destination,
+            is_relative,
             options,
             // With `--chmod` BuildKit copies in the ordinary way.
             link: transfer.link && !instruction.flags.iter().any(|flag| flag.name == "chmod"),

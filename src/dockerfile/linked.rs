@@ -1,54 +1,141 @@
-//! A copy of a Dockerfile in which some `COPY`s and `ADD`s have `--link`.
+//! A copy of a Dockerfile in which some `COPY`s and `ADD`s have `--link`, and some `WORKDIR`s stand above them.
 //!
-//! The flag is put into the line that the instruction begins on, so that every line keeps its number.
+//! The flag is put into the line that the instruction begins on, so that every line keeps its number, but for those that
+//! a `WORKDIR` is put above: they are one further down, up to where it stood.
 
-use super::instruction::Kind;
+use super::instruction::{Flag, Instruction, Kind};
+use super::line::Span;
 use super::stage::Dockerfile;
+use crate::model::parent_state::Link;
 
-/// Puts ` --link` behind the name of the instructions that begin on these lines. `text` is what `dockerfile` was read from;
-/// nothing else in it changes. `None` where one of the lines begins no `COPY` or `ADD`, or the copy would mean something
-/// else.
-pub fn linked(text: &[u8], dockerfile: &Dockerfile, lines: &[usize]) -> Option<Vec<u8>> {
-    let mut copy: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    for line in lines {
-        let raw = copy.get_mut(line.checked_sub(1)?)?;
-        let begin = raw.iter().position(u8::is_ascii_alphabetic)?;
-        let name = raw.get(begin..)?.split(|byte| !byte.is_ascii_alphabetic()).next()?;
-        if !["COPY", "ADD"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) {
-            return None;
-        }
-        let end = begin + name.len();
-        raw.splice(end..end, *b" --link");
+/// Puts ` --link` behind the name of the instructions that begin on these lines, and those that rise above the
+/// instruction that they are to rise above, in their order. `text` is what `dockerfile` was read from; nothing else in it
+/// changes. `None` where one of the lines begins no such instruction, or the copy would mean something else.
+pub fn linked(text: &[u8], dockerfile: &Dockerfile, links: &[Link]) -> Option<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let mut expected = dockerfile.clone();
+    for link in links.iter().filter(|link| link.above.is_none()) {
+        give_flag(lines.get_mut(link.line.checked_sub(1)?)?)?;
+        expect_flag(&mut expected, link.line);
     }
-    let copy = copy.concat();
+    let risen = links.iter().filter_map(|link| Some((link.line, link.above?)));
+    for (count, (line, above)) in risen.enumerate() {
+        let to = above + count;
+        raise(&mut lines, line, to)?;
+        expect_raised(&mut expected, line, to)?;
+    }
+    let copy = lines.concat();
     let again = Dockerfile::parse(&copy).ok()?;
-    (again == expected(dockerfile, lines)).then_some(copy)
+    (again == expected).then_some(copy)
+}
+
+fn give_flag(line: &mut Vec<u8>) -> Option<()> {
+    let begin = line.iter().position(u8::is_ascii_alphabetic)?;
+    let name = line.get(begin..)?.split(|byte| !byte.is_ascii_alphabetic()).next()?;
+    if !["COPY", "ADD"].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) {
+        return None;
+    }
+    let end = begin + name.len();
+    line.splice(end..end, *b" --link");
+    Some(())
 }
 
 /// What the copy must be read as.
-fn expected(dockerfile: &Dockerfile, lines: &[usize]) -> Dockerfile {
-    let mut expected = dockerfile.clone();
-    for instruction in expected.stages.iter_mut().flat_map(|stage| &mut stage.instructions) {
-        if !lines.contains(&instruction.span.first) {
-            continue;
-        }
+fn expect_flag(expected: &mut Dockerfile, line: usize) {
+    let instructions = expected.stages.iter_mut().flat_map(|stage| &mut stage.instructions);
+    for instruction in instructions.filter(|instruction| instruction.span.first == line) {
         if let Kind::Copy(transfer) | Kind::Add(transfer) = &mut instruction.kind {
             transfer.link = true;
         }
         let at = instruction.text.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(0);
         instruction.text.insert_str(at, " --link");
-        instruction.flags.insert(0, super::instruction::Flag { name: "link".to_owned(), value: None });
+        instruction.flags.insert(0, Flag { name: "link".to_owned(), value: None });
     }
-    expected
+}
+
+/// Puts a line where another one is, which comes after it then. Lines count from 1.
+fn raise(lines: &mut Vec<Vec<u8>>, line: usize, to: usize) -> Option<()> {
+    if !(1..line).contains(&to) || line > lines.len() {
+        return None;
+    }
+    let mut raised = lines.remove(line - 1);
+    // The last line of the file need not be ended.
+    if raised.last() != Some(&b'\n') {
+        raised.push(b'\n');
+    }
+    lines.insert(to - 1, raised);
+    Some(())
+}
+
+/// What the copy must be read as.
+fn expect_raised(expected: &mut Dockerfile, line: usize, to: usize) -> Option<()> {
+    let is_it =
+        |it: &Instruction| matches!(it.kind, Kind::Workdir(_)) && it.span == Span { first: line, last: line };
+    let stage = expected.stages.iter_mut().find(|stage| stage.instructions.iter().any(is_it))?;
+    let at = stage.instructions.iter().position(is_it)?;
+    let above = stage.instructions.iter().position(|it| it.span.first == to)?;
+    let mut raised = stage.instructions.remove(at);
+    raised.span = Span { first: to, last: to };
+    for lower in &mut stage.instructions[above..at] {
+        lower.span = Span { first: lower.span.first + 1, last: lower.span.last + 1 };
+    }
+    stage.instructions.insert(above, raised);
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reference::Digest;
+
+    /// `risen`: a line, and that of the instruction above which it is put.
+    fn rewritten(text: &str, lines: &[usize], risen: &[(usize, usize)]) -> Option<String> {
+        let file = Dockerfile::parse(text.as_bytes()).expect("Dockerfile");
+        let link = |line, above| Link { line, step: Digest::of(b""), above };
+        let links = lines.iter().map(|line| link(*line, None));
+        let links: Vec<Link> =
+            links.chain(risen.iter().map(|(line, above)| link(*line, Some(*above)))).collect();
+        linked(text.as_bytes(), &file, &links).map(|copy| String::from_utf8(copy).expect("UTF-8"))
+    }
 
     fn with_links(text: &str, lines: &[usize]) -> Option<String> {
-        let file = Dockerfile::parse(text.as_bytes()).expect("Dockerfile");
-        linked(text.as_bytes(), &file, lines).map(|copy| String::from_utf8(copy).expect("UTF-8"))
+        rewritten(text, lines, &[])
+    }
+
+    #[test]
+    fn a_workdir_is_put_above_copies() {
+        for (text, lines, risen, expected) in [
+            (
+                "FROM a\nCOPY b /c/\nWORKDIR /c\nCMD x\n",
+                vec![2],
+                vec![(3, 2)],
+                "FROM a\nWORKDIR /c\nCOPY --link b /c/\nCMD x\n",
+            ),
+            (
+                "FROM a\n\nCOPY b \\\n /c/\n# why\nENV d=e\n workdir /c\nCOPY f .\nWORKDIR /",
+                vec![3, 8],
+                vec![(7, 3)],
+                "FROM a\n\n workdir /c\nCOPY --link b \\\n /c/\n# why\nENV d=e\nCOPY --link f .\nWORKDIR /",
+            ),
+            (
+                "FROM a\r\nCOPY b /c/\r\nWORKDIR /c\r\nWORKDIR /d",
+                vec![2],
+                vec![(3, 2), (4, 2)],
+                "FROM a\r\nWORKDIR /c\r\nWORKDIR /d\nCOPY --link b /c/\r\n",
+            ),
+        ] {
+            assert_eq!(rewritten(text, &lines, &risen).as_deref(), Some(expected), "{text}");
+        }
+        for (text, risen) in [
+            ("FROM a\nCOPY b /c/\nRUN d\n", (3, 2)),
+            ("FROM a\nCOPY b /c/\nWORKDIR \\\n /c\n", (3, 2)),
+            ("FROM a\nCOPY b /c/\nFROM d\nWORKDIR /c\n", (4, 2)),
+            ("FROM a\nCOPY b /c/\nWORKDIR /c\n", (3, 1)),
+            ("FROM a\nCOPY b /c/\nWORKDIR /c\n", (9, 2)),
+            ("FROM a\nWORKDIR /c\n", (2, 2)),
+        ] {
+            assert_eq!(rewritten(text, &[], &[risen]), None, "{text}");
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Copy {
     pub inline: Vec<(String, Word)>,
     /// Where it puts them, from `/` where the working folder is known.
     pub destination: Word,
+    /// The destination is counted from the working folder.
+    pub is_relative: bool,
     /// Flags but `--from` and `--link`.
     pub options: Vec<(String, Word)>,
     /// What it puts is a layer of its own, whatever lies below: its key does not depend on that.

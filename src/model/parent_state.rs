@@ -30,15 +30,22 @@ pub struct Unlinked {
     pub destinations: Vec<String>,
     /// Why, as a fragment of a sentence.
     pub reason: String,
+    /// How often it took too long to find out, where that is to be tried again; `None`: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
 }
 
-/// A `COPY` that is built as a layer of its own, although it is not written so.
+/// A step that is built otherwise than it is written: a `COPY` as a layer of its own, or a `WORKDIR` above the `COPY`s
+/// before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The first line of its instruction, from 1.
     pub line: usize,
     /// The step: [`StepInputs::digest`](crate::model::inputs::StepInputs::digest).
     pub step: Digest,
+    /// Of a `WORKDIR`: the first line of the instruction that it is built above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<usize>,
 }
 
 /// One entry of a tree.

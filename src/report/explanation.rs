@@ -5,6 +5,7 @@
 
 use crate::base::units::plural;
 use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
+use crate::model::parent_state::Link;
 use crate::model::record::{Against, Cause, Explanation, Miss};
 use crate::report::line::{clean, fit};
 
@@ -16,6 +17,22 @@ const CAUSE: usize = 400;
 
 /// The most stages whose misses are told in full; a Dockerfile with more is read in the JSON report.
 const MOST_MISSES: usize = 12;
+
+/// What was built otherwise than it is written; `None` where that is nothing.
+pub fn linked(links: &[Link]) -> Option<String> {
+    let lines = |is_risen: bool| {
+        let lines = links.iter().filter(move |link| link.above.is_some() == is_risen);
+        lines.map(|link| link.line.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let above = links.iter().find_map(|link| link.above);
+    let told = [
+        (lines(false), "built as COPY --link".to_owned()),
+        (lines(true), format!("built above line {}", above.unwrap_or(0))),
+    ];
+    let told = told.into_iter().filter(|(lines, _)| !lines.is_empty());
+    let told: Vec<String> = told.map(|(lines, how)| format!("line {lines}: {how}")).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
 
 /// What is said before the build, each line ended; empty where nothing can be said.
 pub fn prediction(explanation: &Explanation) -> String {

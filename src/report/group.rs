@@ -69,9 +69,8 @@ pub fn summary(group: &GroupOutcome, style: Style) -> String {
         {
             let _ = writeln!(out, "    why      {line}");
         }
-        let linked: Vec<String> = it.outcome.linked.iter().map(|link| link.line.to_string()).collect();
-        if !linked.is_empty() {
-            let _ = writeln!(out, "    linked   line {}, built as COPY --link", linked.join(", "));
+        if let Some(linked) = explanation::linked(&it.outcome.linked) {
+            let _ = writeln!(out, "    linked   {linked}");
         }
         for written in &it.outcome.written {
             let _ = writeln!(out, "    written  {}: {}", clean(&written.what), clean(&written.reference));

@@ -258,6 +258,7 @@ pub(super) async fn stand_in(world: &World, prepared: &mut Prepared, warnings: &
 pub(super) fn take(prepared: &Prepared, built: &Built, outcome: &mut Outcome) {
     outcome.exit_code = built.code;
     outcome.stages = built.steps.stages(&account::labels(&prepared.facts));
+    prepared.plan.link.order.iter().for_each(|order| order.restore(&mut outcome.stages));
     outcome.traffic = built.steps.traffic();
     outcome.digest = built.results.digest.as_ref().map(ToString::to_string);
     if prepared.plan.reading != Reading::Unknown {

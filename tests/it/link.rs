@@ -5,7 +5,7 @@ use layerlift::base::env::Environment;
 use layerlift::model::reference::{Digest, Reference};
 use layerlift::registry::{Client, Options};
 use layerlift::workflow::records;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::cli::Build;
 use crate::support::engine::Kind;
@@ -79,6 +79,80 @@ fn a_changed_file_costs_no_layer_below() {
     // Nor where the engine is to have the image.
     let kept = push(&scene, &["--keep-image", "--read-only"]);
     assert_eq!(lines(&kept), [0; 0], "{kept}");
+}
+
+/// A `WORKDIR` behind the `COPY`s would have everything fetched, only to find its folder.
+#[test]
+fn a_workdir_behind_copies_fetches_nothing() {
+    let dockerfile = "\
+FROM busybox
+RUN dd if=/dev/urandom of=/large bs=1M count=4
+COPY src/ /app/source/
+
+# The program finds its files here.
+WORKDIR /app/source
+CMD [\"cat\", \"one.txt\"]
+";
+    let mut scene =
+        Scene::new(Kind::Docker28Containerd, "link-workdir", Project::with_dockerfile(dockerfile));
+    let _ = push(&scene, &[]);
+    for (source, fetches) in [("two\n", true), ("three\n", false)] {
+        scene.project.change_source(source);
+        scene.reset();
+        let build = push(&scene, &[]);
+        let links = json!([[3, null], [6, 3]]);
+        let told = build.report["linked"].as_array().unwrap().iter();
+        assert_eq!(
+            told.map(|link| json!([link["line"], link["above"]])).collect::<Value>(),
+            links,
+            "{build}"
+        );
+        // The first time, the folder is looked for there.
+        assert_eq!(build.report["bytes"]["fetched"] != 0, fetches, "{build}");
+        assert_eq!(build.warnings(), "");
+        let steps: Vec<String> = build.steps().into_iter().map(|step| step.instruction).collect();
+        assert!(
+            steps.ends_with(&["COPY src/ /app/source/".to_owned(), "WORKDIR /app/source".to_owned()]),
+            "{steps:?}"
+        );
+        assert!(
+            build.finished.stderr.contains("line 3: built as COPY --link; line 6: built above line 3"),
+            "{build}"
+        );
+        assert_eq!(build.report["explanation"]["surprises"], json!([]), "{build}");
+    }
+    let config = scene.registry.crane(&["config", &scene.image("1")]).ok().text();
+    assert!(config.contains("\"WorkingDir\":\"/app/source\""), "{config}");
+    // As it is written, it runs once more, and is told by its own line.
+    let off = plan(&scene, &["--auto-link=off"]);
+    assert!(off.contains("link        line 3, 6 no longer\n"), "{off}");
+    scene.test.build(&scene.project, &["--push", "-t", &scene.image("1"), "--auto-link=off"]);
+    let again = push(&scene, &[]);
+    assert_eq!((lines(&again), again.executed()), (vec![], vec![]), "{again}");
+}
+
+/// What fails in a linked build is said of the Dockerfile as it is written.
+#[test]
+fn a_failure_names_the_lines_of_the_dockerfile() {
+    let dockerfile = |made: &str| {
+        format!(
+            "FROM busybox AS tools\nRUN touch /{made}\nFROM busybox\nRUN true\nCOPY src/ /app/\nCOPY --from=tools /made /tools/\nWORKDIR /app\n"
+        )
+    };
+    let mut scene =
+        Scene::new(Kind::Docker28Containerd, "link-failure", Project::with_dockerfile(&dockerfile("made")));
+    let image = scene.image("1");
+    let build = |scene: &Scene| scene.test.build(&scene.project, &["--push", "-t", &image]);
+    assert_eq!(build(&scene).finished.code, 0);
+    scene.project.write("Dockerfile", &dockerfile("other"));
+    scene.project.change_source("two\n");
+    scene.reset();
+    let failed = build(&scene);
+    assert_ne!(failed.finished.code, 0);
+    let stderr = &failed.finished.stderr;
+    let warning = "building once more without links: a step failed that may have been built otherwise";
+    let first = stderr.find(warning).unwrap_or_else(|| panic!("{failed}"));
+    assert!(stderr[first..].contains("6 | >>> COPY --from=tools /made /tools/"), "{failed}");
 }
 
 /// The record says what lies below, and of which layers. If the image has others, nothing is proven.
@@ -197,15 +271,7 @@ fn knowledge_outlives_builds_that_do_not_link() {
 #[test]
 fn a_dockerfile_that_cannot_be_read_is_not_needed() {
     let scene = built("link-unread");
-    let plugins = scene.test.path("docker/cli-plugins");
-    let real = std::fs::read_link(&plugins).unwrap().join("docker-buildx");
-    std::fs::remove_file(&plugins).unwrap();
-    std::os::unix::fs::symlink(scene.test.path("bin"), &plugins).unwrap();
-    let hide =
-        "for word in \"$@\"; do case $word in */layerlift-*/Dockerfile) rm -r \"${word%/*}\" ;; esac; done";
-    scene
-        .test
-        .add_program("docker-buildx", &format!("#!/bin/sh\n{hide}\nexec '{}' \"$@\"\n", real.display()));
+    scene.test.hide_our_dockerfiles();
     scene.project.change_source("two\n");
     let build = push(&scene, &[]);
     let warning = "building once more without links: the engine cannot read the Dockerfile with the links";

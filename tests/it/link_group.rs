@@ -138,7 +138,7 @@ fn a_bake_fetches_no_layer_below() {
         let executed = build.executed(name);
         assert!(!executed.is_empty() && executed.iter().all(is_told), "{executed:?}\n{build}");
     }
-    assert!(build.finished.stderr.contains("    linked   line 7, 8, built as COPY --link\n"), "{build}");
+    assert!(build.finished.stderr.contains("    linked   line 7, 8: built as COPY --link\n"), "{build}");
 
     // The same images as those that are built as it is written.
     let trees = BAKED.map(|name| tree(&scene, name));
@@ -200,29 +200,44 @@ fn a_target_that_others_build_on_is_built_as_written() {
     assert_eq!(scene.registry.file(&top, "tool/t.txt"), "two");
 }
 
-fn compose(kind: Kind) {
-    let mut scene = scene(kind);
+#[test]
+fn a_compose_project_is_linked() {
+    let mut scene = scene(Kind::Docker28Containerd);
     let line = ["build", "--push"];
     let _ = scene.build("compose", &line).made();
     change(&mut scene, "two\n");
     let build = scene.build("compose", &line).made();
     for (name, line, file) in [("api", 5, "app/a.txt"), ("tool", 3, "tool/t.txt")] {
         assert_eq!(lines(&build, name), [line], "{build}");
-        // Docker 26 stores what it pushes.
-        if kind == Kind::Docker28Containerd {
-            assert_eq!(told(&build, name)["bytes"]["fetched"], 0, "{name}\n{build}");
-        }
+        assert_eq!(told(&build, name)["bytes"]["fetched"], 0, "{name}\n{build}");
         let image = scene.registry.reference(&format!("{}/{name}:1", scene.repository));
         assert_eq!(scene.registry.file(&image, file), "two");
     }
 }
 
+/// Docker 26 stores what it pushes, and fetches what lies below for that.
 #[test]
-fn a_compose_project_is_linked() {
-    compose(Kind::Docker28Containerd);
+fn an_engine_that_stores_what_it_pushes_links_nothing() {
+    let mut scene = scene(Kind::Docker26Containerd);
+    let line = ["build", "--push"];
+    let _ = scene.build("compose", &line).made();
+    change(&mut scene, "two\n");
+    let build = scene.build("compose", &line).made();
+    assert_eq!(["api", "tool"].map(|name| lines(&build, name)), [vec![0; 0], vec![]], "{build}");
 }
 
+/// A client that does not see the folder of our Dockerfiles builds the user's.
 #[test]
-fn a_compose_project_is_linked_service_by_service() {
-    compose(Kind::Docker26Containerd);
+fn dockerfiles_that_cannot_be_read_are_not_needed() {
+    let mut scene = scene(Kind::Docker28Containerd);
+    let _ = scene.build("bake", &LINE).made();
+    change(&mut scene, "two\n");
+    scene.test.hide_our_dockerfiles();
+    let build = scene.build("bake", &LINE);
+    assert_eq!(build.finished.code, 0, "{build}");
+    let warning = "building once more without links: the engine cannot read the Dockerfile with the links";
+    assert_eq!(BAKED.map(|name| lines(&build, name)), [vec![0; 0], vec![], vec![]], "{build}");
+    assert!(build.finished.stderr.contains(warning), "{build}");
+    let api = scene.registry.reference(&format!("{}/api:1", scene.repository));
+    assert_eq!(scene.registry.file(&api, "app/a.txt"), "two");
 }

@@ -125,6 +125,9 @@ def copies(choose: random.Random) -> list[str]:
         is_folder = source in ("src/", "src", "src/sub", ".", "src/sub src/lib")
         name = "ADD" if "--from" not in flags and choose.random() < (0.25 if is_folder else 0.05) else "COPY"
         lines.append(f"{name}{flags} {source} {place}")
+        if choose.random() < 0.3:
+            entered = place if place.startswith("/") and choose.random() < 0.7 else choose.choice((*PLACES, "/bin", "/lib", "/var/run", "sub"))
+            lines.append(f"WORKDIR {entered}")
     return lines
 
 

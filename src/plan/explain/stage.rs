@@ -68,7 +68,7 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
     if causes.is_empty() {
         let is_linked_no_more = |links: &Links<'_>| record.links(&step.digest) && !links.has(&step.digest);
         let cause = match links.filter(is_linked_no_more) {
-            Some(Links { reason, .. }) => Some(no_more(reason)),
+            Some(Links { reason, .. }) => Some(no_more(step, reason)),
             None => unchanged(stage, step, inputs.rules, record),
         };
         causes.extend(cause.map(plain));
@@ -76,10 +76,11 @@ fn causes(stage: &StageInputs, at: usize, compared: Compared<'_>) -> Vec<Cause> 
     causes
 }
 
-/// Why a step runs that was linked, which has another cache key.
-fn no_more(reason: Option<&str>) -> String {
+/// Why a step runs that was built otherwise, and so has another cache key.
+fn no_more(step: &StepInputs, reason: Option<&str>) -> String {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("it was built as `COPY --link`, and is built as it is written now{reason}")
+    let how = if word(step) == "WORKDIR" { "above the `COPY`s before it" } else { "as `COPY --link`" };
+    format!("it was built {how}, and is built as it is written now{reason}")
 }
 
 /// Why a step runs that is the same as in the record.

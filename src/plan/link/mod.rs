@@ -6,11 +6,15 @@
 //! ([`writes`]). What lies below is learnt from the layers once, and kept in the record, by the digest of the step that
 //! left it ([`ParentState`]). No knowledge, no link.
 //!
+//! A `WORKDIR` makes BuildKit unpack everything as well, only to find its folder there. One that stands behind a linked
+//! `COPY` is built above it ([`rising`]).
+//!
 //! A linked `COPY` has another cache key. One that the cache has as it was written stays as it was written, until it
 //! changes; one that the cache has as a layer of its own stays so. Where that cannot be, it runs once more, and it is said
 //! why.
 
 mod carried;
+mod rising;
 mod trailing;
 mod tree;
 mod writes;
@@ -21,35 +25,41 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::dockerfile::{Copy, Graph};
-use crate::model::engine::{Frontend, ManifestForm};
-use crate::model::inputs::{File, Inputs, PartKind, StepInputs};
+use crate::dockerfile::Graph;
+use crate::model::engine::{Driver, Frontend, ManifestForm};
+use crate::model::inputs::{File, Inputs, PartKind};
 use crate::model::parent_state::{Link, ParentState, Unlinked};
 use crate::model::reference::Digest;
 use crate::model::request::{Context, Request, csv_fields};
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::explain::{Links, Recorded, Situation};
 use crate::plan::steps::{Decision, Facts};
-use trailing::{Trailing, destinations, trailing};
+use trailing::{Does, End, Trailing, places, trailing};
 use tree::Tree;
 use writes::Effect;
 
 pub use carried::{carried, carried_unlinked};
+pub use rising::Order;
 
 /// What decisions of this module are about.
 pub const TOPIC: &str = "link";
 
-/// The `COPY`s at the end of a target, and what was decided of them.
+/// How often it may take too long to learn what lies below a step, until that is given up.
+const MOST_TRIES: u32 = 3;
+
+/// The end of a target, and what was decided of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Linking {
-    /// Those that are rewritten, in the Dockerfile's order.
+    /// What is built otherwise than it is written, in the Dockerfile's order.
     pub links: Vec<Link>,
+    /// The order in which the steps are built, where it is another one than that of the Dockerfile.
+    pub order: Option<Order>,
     /// What lies below, where it is known. With links, the image must have just these layers there.
     pub state: Option<Arc<ParentState>>,
     /// What later builds would have to know; `None` where it is known, or of no use.
     pub wanted: Option<Wanted>,
-    /// How many layers lie on what lies below: one for each `COPY`.
-    pub copies: usize,
+    /// How many layers lie on what lies below: one for each step.
+    pub layers: usize,
     /// Why not all of the `COPY`s at the end are rewritten, as a fragment of a sentence.
     pub reason: Option<String>,
     /// What was taken to lie below, and does not.
@@ -63,6 +73,34 @@ pub struct Wanted {
     pub step: Digest,
     /// Where they go, from `/`.
     pub destinations: Vec<String>,
+    /// How often that took too long.
+    pub tries: u32,
+}
+
+/// Why it was not learnt what lies below; a fragment of a sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum Vain {
+    /// It would be so again.
+    #[error("{0}")]
+    Lasting(String),
+    /// It need not be so the next time.
+    #[error("{0}")]
+    Passing(String),
+    /// It took too long. The next build has twice the time: every build that does not know takes more than that.
+    #[error("that would take too long")]
+    Slow,
+}
+
+impl Vain {
+    /// What would be so again.
+    pub fn lasting(reason: impl ToString) -> Self {
+        Vain::Lasting(reason.to_string())
+    }
+
+    /// What need not be so the next time.
+    pub fn passing(reason: impl ToString) -> Self {
+        Vain::Passing(reason.to_string())
+    }
 }
 
 /// Decides, where a link could be of use: for an image of one platform that is only pushed, by an engine that can make
@@ -117,6 +155,9 @@ fn obstacle(
         && knows_link(inputs);
     let is_only_pushed =
         request.pushes() && !request.is_on("load") && !settings.keep_image && request.outputs().len() < 2;
+    // Docker's own BuildKit stores and unpacks what it pushes, unless it is told not to.
+    let is_stored = engine.driver == Driver::Docker && !engine.can_push_unstored()
+        || has(request, "output", &["store=true", "unpack=true"]);
     // A Dockerfile that comes over standard input cannot be replaced.
     let is_on_disk = matches!(request.context, Context::Folder(_)) && request.last("file") != Some("-");
     let told = told(request, inputs);
@@ -124,6 +165,7 @@ fn obstacle(
         () if settings.auto_link == Some(false) => "it was turned off",
         () if !is_able => "this builder is not known to make layers of their own",
         () if !is_only_pushed => "the image is not only pushed, so that the layers below are fetched anyway",
+        () if is_stored => "the engine stores what it pushes, so that the layers below are fetched anyway",
         () if !is_on_disk => "the Dockerfile is no file in a folder",
         () if facts.platforms.len() != 1 => "it is built for several platforms",
         () if request.has("no-cache-filter") => "`--no-cache-filter` runs steps that are in the cache",
@@ -133,20 +175,22 @@ fn obstacle(
     Some(reason.to_owned())
 }
 
+/// Whether one of the values of a flag has one of these fields.
+fn has(request: &Request, flag: &str, fields: &[&str]) -> bool {
+    request.all(flag).flat_map(csv_fields).any(|field| fields.contains(&field.trim()))
+}
+
 /// What of the image would tell that it was built from another Dockerfile, or would depend on what the cache has.
 fn told(request: &Request, inputs: &Inputs) -> Option<&'static str> {
-    let has = |flag: &str, fields: &[&str]| {
-        request.all(flag).flat_map(csv_fields).any(|field| fields.contains(&field.trim()))
-    };
     // buildx labels the image with the Dockerfile's path, where that lies in the work tree.
     if inputs.image.iter().any(|part| part.kind == PartKind::Option && part.name == "BUILDX_GIT_LABELS") {
         return Some("BUILDX_GIT_LABELS names the Dockerfile");
     }
-    if ["provenance", "attest"].iter().any(|flag| has(flag, &["mode=max"])) {
+    if ["provenance", "attest"].iter().any(|flag| has(request, flag, &["mode=max"])) {
         return Some("provenance with mode=max has the Dockerfile in it");
     }
     // The times of folders are what else differs.
-    has("output", &["rewrite-timestamp=true", "rewrite-timestamp=1"])
+    has(request, "output", &["rewrite-timestamp=true", "rewrite-timestamp=1"])
         .then_some("with rewrite-timestamp the image's digest would depend on the cache")
 }
 
@@ -200,21 +244,26 @@ struct Known<'a> {
 
 fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     let Some(trailing) = trailing(situation.graph, situation.inputs) else { return Linking::default() };
-    let wanted = Wanted { step: trailing.below.digest.clone(), destinations: destinations(&trailing) };
-    let mut linking = Linking { copies: trailing.copies.len(), ..Linking::default() };
+    let destinations = places(&trailing);
+    let vain = unlinked(situation.all, &trailing.below.digest, &destinations);
+    let tries = vain.and_then(|it| it.tries).unwrap_or(0);
+    let wanted = Wanted { step: trailing.below.digest.clone(), destinations, tries };
+    let mut linking = Linking { layers: trailing.ends.len(), ..Linking::default() };
     let mut say = |choice: String, reason: &str| {
         decisions.push(Decision { topic: TOPIC, choice, reason: reason.to_owned() });
         Some(reason.to_owned())
     };
-    if let Some(known) = unlinked(situation.all, &wanted) {
-        linking.reason = say("nothing".to_owned(), &known.reason);
-        return linking;
-    }
     let is_known = |state: &&ParentState| {
         state.step == wanted.step && wanted.destinations.iter().all(|place| state.known.contains(place))
     };
     let mut states = situation.all.iter().flat_map(|recorded| &recorded.record.parent_states);
-    let Some(state) = states.find(is_known) else {
+    let state = states.find(is_known);
+    if let Some(vain) = vain.filter(|it| it.destinations.is_empty() || state.is_none() && it.tries.is_none())
+    {
+        linking.reason = say("nothing".to_owned(), &vain.reason);
+        return linking;
+    }
+    let Some(state) = state else {
         linking.reason = say("nothing".to_owned(), "what lies below the last steps is not known yet");
         linking.wanted = Some(wanted);
         return linking;
@@ -227,29 +276,32 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     }
     linking.state = Some(Arc::new(state.clone()));
     let left = left_as_written(situation, &trailing, state);
-    // Below a `COPY` that is left as it is, all is unpacked anyway.
-    let last = left.iter().rposition(Option::is_some);
-    let from = last.map_or(0, |last| last + 1);
-    if let Some(last) = last
-        && let Some(reason) = &left[last]
-    {
-        let choice = match from == left.len() {
-            true => "nothing".to_owned(),
-            false => format!("nothing up to line {}", trailing.copies[last].0.line),
+    let (from, reason) = rising::first(&trailing.ends, left);
+    let (as_written, ends) = trailing.ends.split_at(from);
+    if let Some(reason) = reason {
+        let choice = match (ends.is_empty(), as_written.last()) {
+            (false, Some(last)) => format!("nothing up to line {}", last.step.line),
+            _ => "nothing".to_owned(),
         };
-        linking.reason = say(choice, reason);
+        linking.reason = say(choice, &reason);
     }
-    let own = trailing.copies[from..].iter().filter(|(_, copy)| !copy.link);
-    linking.links = own.map(|(step, _)| Link { line: step.line, step: step.digest.clone() }).collect();
-    if !linking.links.is_empty() {
-        let lines: Vec<usize> = linking.links.iter().map(|link| link.line).collect();
-        let reason = "built as COPY --link: the tree is the same, and no layer below is fetched";
-        say(format!("line {}", joined(&lines)), reason);
+    (linking.links, linking.order) = rising::links(ends);
+    let lines = |is_risen: bool| {
+        let lines: Vec<usize> =
+            linking.links.iter().filter(|link| link.above.is_some() == is_risen).map(|it| it.line).collect();
+        (!lines.is_empty()).then(|| format!("line {}", joined(&lines)))
+    };
+    if let Some(lines) = lines(false) {
+        say(lines, "built as COPY --link: the tree is the same, and no layer below is fetched");
+    }
+    if let (Some(lines), Some(first)) = (lines(true), ends.first()) {
+        let reason = "the folder is there already, so that nothing has to be fetched to look for it";
+        say(format!("{lines} above line {}", first.step.line), reason);
     }
     linking
 }
 
-/// Of each `COPY` at the end, why it is left as it is written, if it is.
+/// Of each step at the end, why it is left as it is written, if it is.
 fn left_as_written(
     situation: Known<'_>,
     trailing: &Trailing<'_>,
@@ -259,30 +311,34 @@ fn left_as_written(
     let linked: BTreeSet<&Digest> =
         records.flat_map(|recorded| &recorded.record.linked).map(|link| &link.step).collect();
     let mut tree = Tree::new(state);
-    let reason = |(step, copy): &(&StepInputs, &Copy)| {
+    let reason = |End { step, does, .. }: &End<'_>| {
         if let Some(unknown) = situation.inputs.unknown.iter().find(|unknown| unknown.line == step.line) {
             tree.blur("/");
             return Some(unknown.what.clone());
         }
-        let files: Vec<&File> = situation.inputs.files_of(step).collect();
+        let (effect, is_linked) = match does {
+            Does::Copies(copy) => {
+                let files: Vec<&File> = situation.inputs.files_of(step).collect();
+                (writes::copy(&mut tree, copy, &files), copy.link)
+            }
+            Does::Enters(path) => (writes::enter(&mut tree, path), false),
+        };
         let is_as_written = situation.cached.contains(&step.digest) && !linked.contains(&step.digest);
-        match writes::copy(&mut tree, copy, &files) {
-            Effect::Same if !copy.link && is_as_written => {
+        match effect {
+            Effect::Same if !is_linked && is_as_written => {
                 Some("the cache has it as it is written".to_owned())
             }
             Effect::Same => None,
             Effect::Bounded(reason) | Effect::Unbounded(reason) => Some(reason),
         }
     };
-    trailing.copies.iter().map(reason).collect()
+    trailing.ends.iter().map(reason).collect()
 }
 
-/// What an earlier build found, if that was that nothing can be linked there.
-fn unlinked<'a>(records: &'a [Recorded], wanted: &Wanted) -> Option<&'a Unlinked> {
+/// What an earlier build found, if that was that nothing can be linked there, or that it takes long to find out.
+fn unlinked<'a>(records: &'a [Recorded], step: &Digest, destinations: &[String]) -> Option<&'a Unlinked> {
     let mut known = records.iter().flat_map(|recorded| &recorded.record.unlinked);
-    known.find(|it| {
-        it.step == wanted.step && it.destinations.iter().all(|at| wanted.destinations.contains(at))
-    })
+    known.find(|it| it.step == *step && it.destinations.iter().all(|at| destinations.contains(at)))
 }
 
 fn joined(lines: &[usize]) -> String {
@@ -298,6 +354,7 @@ impl Linking {
     /// Nothing is linked after all, for a reason that is a fragment of a sentence.
     pub fn forget(&mut self, reason: &str) {
         self.links.clear();
+        self.order = None;
         self.reason = Some(reason.to_owned());
     }
 
@@ -306,26 +363,35 @@ impl Linking {
     pub fn refute(&mut self, reason: &str) {
         self.forget(reason);
         let Some(state) = self.state.take() else { return };
-        self.wanted =
-            (!state.again).then(|| Wanted { step: state.step.clone(), destinations: state.known.clone() });
+        self.wanted = (!state.again).then(|| Wanted {
+            step: state.step.clone(),
+            destinations: state.known.clone(),
+            tries: 0,
+        });
         self.refuted = Some(state);
     }
 
-    /// What later builds are to know where it was not learnt what lies below: nothing is linked there any more. `not_learnt`:
-    /// the reason, if that would be so again.
-    pub fn unlinked(&self, not_learnt: Option<&str>) -> Option<Unlinked> {
-        let unlinked = |step: &Digest, destinations: &[String], reason: &str| Unlinked {
-            step: step.clone(),
-            destinations: destinations.to_vec(),
-            reason: reason.to_owned(),
+    /// What later builds are to know where it was not learnt what lies below. `vain`: why not, if that was tried.
+    pub fn unlinked(&self, vain: Option<&Vain>) -> Option<Unlinked> {
+        let unlinked = |step: &Digest, destinations: &[String], reason: String, tries| {
+            Some(Unlinked { step: step.clone(), destinations: destinations.to_vec(), reason, tries })
         };
         match (&self.refuted, &self.wanted) {
             (Some(refuted), None) => {
-                Some(unlinked(&refuted.step, &[], "twice the layers below were others than was expected"))
+                let reason = "twice the layers below were others than was expected";
+                unlinked(&refuted.step, &[], reason.to_owned(), None)
             }
-            (_, Some(wanted)) => {
-                let reason = format!("what lies below the last steps cannot be learnt: {}", not_learnt?);
-                Some(unlinked(&wanted.step, &wanted.destinations, &reason))
+            (refuted, Some(wanted)) => {
+                let vain = vain?;
+                let reason = format!("what lies below the last steps cannot be learnt: {vain}");
+                let tries = match vain {
+                    // Otherwise each build would be built twice.
+                    _ if refuted.is_some() => None,
+                    Vain::Passing(_) => return None,
+                    Vain::Lasting(_) => None,
+                    Vain::Slow => Some(wanted.tries + 1).filter(|tries| *tries < MOST_TRIES),
+                };
+                unlinked(&wanted.step, &wanted.destinations, reason, tries)
             }
             (None, None) => None,
         }

@@ -245,9 +245,9 @@ fn decided(text: &str, before: &str, known: &[&str], linked_before: bool) -> (Li
     let graph = graph_of(text);
     let (earlier, now) = (inputs(&graph, before), inputs(&graph, "new"));
     let steps: Vec<&StepInputs> = earlier.stages.iter().flat_map(|stage| &stage.steps).collect();
-    let below = steps.iter().rfind(|step| !step.instruction.starts_with("COPY"));
-    let below = below.map_or_else(|| Digest::of(b""), |step| step.digest.clone());
-    let last = Link { line: steps[steps.len() - 1].line, step: steps[steps.len() - 1].digest.clone() };
+    let below = trailing(&graph, &earlier).map_or_else(|| Digest::of(b""), |it| it.below.digest.clone());
+    let last =
+        Link { line: steps[steps.len() - 1].line, step: steps[steps.len() - 1].digest.clone(), above: None };
     let linked = if linked_before { vec![last] } else { Vec::new() };
     let recorded = recorded(earlier.clone(), linked, vec![state(&below, known, &[])]);
     let cached: BTreeSet<&Digest> =
@@ -269,7 +269,7 @@ fn what_changed_is_linked_and_what_is_cached_stays() {
     let text = "FROM img\nRUN make\nCOPY dir /app\nCOPY a.txt /etc/x\nCMD x";
     let (linking, said) = decided(text, "old", &["/app", "/etc/x"], false);
     assert_eq!(lines(&linking), [3, 4], "{said}");
-    assert!(linking.state.is_some() && linking.wanted.is_none() && linking.copies == 2);
+    assert!(linking.state.is_some() && linking.wanted.is_none() && linking.layers == 2);
     let (linking, said) = decided(text, "new", &["/app", "/etc/x"], false);
     assert_eq!((lines(&linking), linking.state.is_some()), (Vec::new(), true), "{said}");
     assert_eq!(said, "nothing: the cache has it as it is written");
@@ -307,12 +307,105 @@ fn only_the_end_of_the_target_is_linked() {
     assert!(said.starts_with("nothing up to line 5: `--chmod` is left as it is; line 6: "), "{said}");
 }
 
+/// Lines that are linked, `line^above` of those that rise, and the numbers of the steps in the order of the build.
+fn shape(linking: &Linking) -> String {
+    let link = |link: &Link| match link.above {
+        Some(above) => format!("{}^{above}", link.line),
+        None => link.line.to_string(),
+    };
+    let order = linking.order.as_ref().map(|it| format!(" {} {}{:?}", it.stage, it.first, it.written));
+    linking.links.iter().map(link).collect::<Vec<_>>().join(" ") + &order.unwrap_or_default()
+}
+
+#[test]
+fn a_workdir_behind_copies_is_built_above_them() {
+    let everything = &["/", "/app", "/app/bin", "/app/x", "/srv", "/etc/x"];
+    let decided = |end: &str| {
+        let (linking, said) = decided(&format!("FROM img AS a\nRUN make\n{end}"), "old", everything, false);
+        [shape(&linking), said]
+    };
+    let told = |end: &str| decided(end)[0].clone();
+    assert_eq!(told("COPY dir /app\nWORKDIR /app\nCMD x"), "3 4^3 a 3[4, 3]");
+    assert_eq!(told("COPY dir /app/bin\nWORKDIR /app/bin\nCOPY a.txt ."), "3 4^3 5 a 3[4, 3]");
+    let twice = told("COPY dir /app/bin\nWORKDIR /app/bin\nCOPY a.txt /etc/x\nWORKDIR /app");
+    assert_eq!(twice, "3 4^3 5 6^3 a 3[4, 6, 3, 5]");
+    assert_eq!(told("COPY --link dir /app\nWORKDIR /app"), "4^3 a 3[4, 3]");
+    assert_eq!(told("COPY --from=tools /out/ /app/\nWORKDIR /app"), "3 4^3 a 3[4, 3]");
+    assert_eq!(told("COPY dir /app\nWORKDIR /app\nRUN x"), "");
+    let ends = [
+        "COPY dir /app\nWORKDIR /srv",
+        "COPY dir /app\nWORKDIR /srv\nCOPY a.txt /etc/x",
+        "COPY --from=tools /out /app\nWORKDIR /app",
+        "COPY a.txt /app\nWORKDIR /app",
+        "COPY dir /app\nWORKDIR /app\nCOPY a.txt x\nWORKDIR /app\nCOPY a.txt /etc/x",
+        "COPY dir /app\nFROM a\nCOPY a.txt /etc/x\nWORKDIR /app",
+    ];
+    let why = ends.map(|end| format!("{}: {}", end.replace('\n', "; "), decided(end).join(" ")));
+    insta::assert_snapshot!(why.join("\n"), @"
+    COPY dir /app; WORKDIR /srv:  nothing: /srv is made by WORKDIR
+    COPY dir /app; WORKDIR /srv; COPY a.txt /etc/x:  nothing: what lies below the last steps is not known yet
+    COPY --from=tools /out /app; WORKDIR /app:  nothing: what is at /app is not known
+    COPY a.txt /app; WORKDIR /app:  nothing: /app is a file
+    COPY dir /app; WORKDIR /app; COPY a.txt x; WORKDIR /app; COPY a.txt /etc/x: 7 nothing up to line 6: WORKDIR changes where a COPY before it goes; line 7: built as COPY --link: the tree is the same, and no layer below is fetched
+    COPY dir /app; FROM a; COPY a.txt /etc/x; WORKDIR /app:  nothing: WORKDIR stands in another stage than the COPYs before it
+    ");
+}
+
+#[test]
+fn steps_have_the_numbers_of_the_dockerfile() {
+    let step = |number: u32, instruction: &str| StepOutcome {
+        number,
+        of: 5,
+        instruction: instruction.to_owned(),
+        platform: None,
+        status: StepStatus::Cached,
+        started: None,
+        duration: std::time::Duration::ZERO,
+    };
+    let built = [(2, "RUN a"), (3, "WORKDIR /c"), (4, "COPY --link b /c"), (5, "COPY --link d /e")];
+    let steps = built.map(|(number, instruction)| step(number, instruction)).to_vec();
+    let mut stages = vec![StageOutcome { name: "app".to_owned(), steps }];
+    Order { stage: "app".to_owned(), first: 3, written: vec![4, 3] }.restore(&mut stages);
+    let told: Vec<String> =
+        stages[0].steps.iter().map(|step| format!("{} {}", step.number, step.instruction)).collect();
+    assert_eq!(told, ["2 RUN a", "3 COPY --link b /c", "4 WORKDIR /c", "5 COPY --link d /e"]);
+}
+
+/// Linked, a stage would have another cache key for all that need it.
+#[test]
+fn a_stage_that_others_need_as_well_is_left() {
+    let shared = "FROM img AS base\nRUN make\nCOPY dir /app\nFROM base AS test\nCOPY a.txt /x\n";
+    let lines = |end: &str| lines(&decided(&format!("{shared}{end}"), "old", &["/app", "/x", "/y"], false).0);
+    assert_eq!(lines(""), [3, 5]);
+    assert_eq!(lines("FROM base\nCOPY a.txt /y"), [3, 7], "nobody needs the test");
+    // The COPY of the base runs as it is written, so that its layers are at hand.
+    for end in [
+        "FROM base\nCOPY --from=test a.txt /y",
+        "FROM base\nCOPY --from=base a.txt /y",
+        "FROM base\nCOPY a.txt /z\nRUN --mount=from=base x\nCOPY a.txt /y",
+    ] {
+        assert_eq!(lines(end), [0; 0], "{end}");
+    }
+}
+
+#[test]
+fn what_takes_too_long_is_tried_three_times() {
+    let wanted = |tries| Linking {
+        wanted: Some(Wanted { step: Digest::of(b"step"), destinations: vec!["/app".to_owned()], tries }),
+        ..Linking::default()
+    };
+    let tries = |tries| wanted(tries).unlinked(Some(&Vain::Slow)).expect("remembered").tries;
+    assert_eq!([tries(0), tries(1), tries(2)], [Some(1), Some(2), None]);
+    assert_eq!(wanted(0).unlinked(Some(&Vain::passing("no registry"))), None);
+    assert_eq!(wanted(0).unlinked(None), None);
+}
+
 #[test]
 fn what_is_linked_no_longer_is_known() {
     let graph = graph_of("FROM img\nRUN make\nCOPY dir /app\nCOPY a.txt /etc/x");
     let now = inputs(&graph, "new");
     let steps: Vec<&StepInputs> = now.stages.iter().flat_map(|stage| &stage.steps).collect();
-    let last = Link { line: 9, step: steps[3].digest.clone() };
+    let last = Link { line: 9, step: steps[3].digest.clone(), above: None };
     let linked = recorded(now.clone(), vec![last.clone()], Vec::new());
     let as_written = recorded(now.clone(), Vec::new(), Vec::new());
     let lines = |records: &[&Recorded], links: &[Link]| {
@@ -446,7 +539,7 @@ fn what_is_tried_in_vain_is_not_tried_again() {
     // Once, what lies below is learnt anew; the second time it is left.
     linking.refute("others");
     assert!(linking.wanted.is_some() && linking.links.is_empty() && linking.unlinked(None).is_none());
-    let unlearnt = linking.unlinked(Some("too large")).expect("known");
+    let unlearnt = linking.unlinked(Some(&Vain::lasting("too large"))).expect("known");
     assert_eq!(unlearnt.reason, "what lies below the last steps cannot be learnt: too large");
     linking.state = Some(Arc::new(ParentState { again: true, ..state(&below, &["/app", "/etc/x"], &[]) }));
     linking.refute("others");

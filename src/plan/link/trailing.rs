@@ -1,9 +1,10 @@
-//! The `COPY`s at the end of a target, and the steps that they stand on.
+//! The `COPY`s at the end of a target, with the `WORKDIR`s among and behind them, and the steps that they stand on.
 
 use std::collections::BTreeSet;
 
-use crate::dockerfile::{Base, Copy, Graph, Operation, StageNode};
+use crate::dockerfile::{Base, Copy, Graph, Operation, Source, StageNode, absolute};
 use crate::model::inputs::{Inputs, StageInputs, StepInputs};
+use crate::model::parent_state::{folders_above, is_within};
 use crate::plan::link::writes;
 
 /// The end of a target that only copies.
@@ -12,27 +13,99 @@ pub(super) struct Trailing<'a> {
     pub(super) below: &'a StepInputs,
     /// It and all steps before it.
     pub(super) lower: Vec<&'a StepInputs>,
-    /// The copies, in order.
-    pub(super) copies: Vec<(&'a StepInputs, &'a Copy)>,
+    /// What comes after it, in order; the first one copies.
+    pub(super) ends: Vec<End<'a>>,
+}
+
+/// One step of the end.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) stage: &'a StageInputs,
+    pub(super) step: &'a StepInputs,
+    pub(super) does: Does<'a>,
+}
+
+/// What it does.
+#[derive(Clone, Copy)]
+pub(super) enum Does<'a> {
+    /// It copies.
+    Copies(&'a Copy),
+    /// It is the `WORKDIR` of this path, from `/`.
+    Enters(&'a str),
 }
 
 pub(super) fn trailing<'a>(graph: &'a Graph, inputs: &'a Inputs) -> Option<Trailing<'a>> {
-    let mut steps = chain(graph, inputs)?;
-    let mut copies = Vec::new();
-    while let Some(Standing { step, operation, .. }) = steps.last().copied() {
-        // What a trigger of the base does stands in no line of the Dockerfile.
-        match operation {
-            Operation::Copy(copy) if !step.instruction.to_uppercase().starts_with("ONBUILD ") => {
-                copies.push((step, copy.as_ref()));
-                steps.pop();
-            }
-            _ => break,
+    let steps = chain(graph, inputs)?;
+    let mut ends: Vec<End<'a>> = Vec::new();
+    for (index, it) in steps.iter().enumerate().rev() {
+        // Linked, it would have another cache key for those others too; and what runs there needs the merged tree.
+        if !is_own(graph, it.stage) {
+            break;
         }
+        let is_last = ends.iter().all(|end| matches!(end.does, Does::Enters(_)));
+        let does = match it.operation {
+            // What a trigger of the base does stands in no line of the Dockerfile.
+            _ if it.step.instruction.to_uppercase().starts_with("ONBUILD ") => None,
+            Operation::Copy(copy) => Some(Does::Copies(copy)),
+            // Among copies, what nobody is known to have made is rather learnt with what lies below.
+            Operation::Workdir(_) => entered(it.step)
+                .filter(|path| is_last || steps[..index].iter().any(|before| makes(before, path)))
+                .map(Does::Enters),
+            _ => None,
+        };
+        let Some(does) = does else { break };
+        ends.push(End { stage: it.stage, step: it.step, does });
     }
-    copies.reverse();
-    let below = steps.last()?.step;
-    let is_of_use = copies.iter().any(|(_, copy)| !copy.link);
-    is_of_use.then(|| Trailing { below, lower: steps.into_iter().map(|it| it.step).collect(), copies })
+    while ends.pop_if(|end| matches!(end.does, Does::Enters(_))).is_some() {}
+    ends.reverse();
+    let lower: Vec<&StepInputs> = steps[..steps.len() - ends.len()].iter().map(|it| it.step).collect();
+    let is_of_use = |end: &End<'_>| !matches!(end.does, Does::Copies(Copy { link: true, .. }));
+    ends.iter().any(is_of_use).then_some(Trailing { below: lower.last()?, lower, ends })
+}
+
+/// Whether a stage of the target's chain is needed for nothing but what stands on it there.
+fn is_own(graph: &Graph, stage: &StageInputs) -> bool {
+    let Some(node) = graph.stages.iter().find(|node| node.label == stage.name) else { return false };
+    let mut needing = graph.stages.iter().filter(|other| other.depends_on.contains(&node.index));
+    match (needing.next(), needing.next()) {
+        (None, _) => true,
+        (Some(upper), None) => upper.base == Base::Stage(node.index) && !takes_from(upper, node.index),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether a step of a stage takes files from another one.
+fn takes_from(stage: &StageNode, index: usize) -> bool {
+    let is_it = |source: Option<&Source>| source == Some(&Source::Stage(index));
+    stage.steps.iter().any(|step| match &step.operation {
+        Operation::Copy(copy) => is_it(copy.from.as_ref()),
+        Operation::Run(run) => {
+            run.mounts.iter().filter_map(|it| it.files.as_ref()).any(|(from, _)| is_it(from.as_ref()))
+        }
+        Operation::Base | Operation::Workdir(_) | Operation::Nothing => false,
+    })
+}
+
+/// The path of a `WORKDIR`, where it means the same wherever the instruction stands: from `/`, and without variables.
+fn entered(step: &StepInputs) -> Option<&str> {
+    let mut words = step.instruction.split_ascii_whitespace().skip(1);
+    let path = words.next().filter(|path| path.starts_with('/') && words.next().is_none())?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let path = path.trim_end_matches('/');
+    (path.bytes().all(is_plain) && absolute(path) == path).then_some(path)
+}
+
+/// Whether a step is likely to make a folder, or one in it, unless it is there.
+fn makes(it: &Standing<'_>, folder: &str) -> bool {
+    match it.operation {
+        Operation::Workdir(_) => entered(it.step).is_some_and(|path| is_within(path, folder)),
+        Operation::Copy(copy) if copy.destination.unclear.is_none() => {
+            let (destination, is_folder) = writes::destination(copy);
+            let is_there = (is_folder || copy.from.is_none()) && destination == folder;
+            is_there || folders_above(&destination).any(|above| above == folder)
+        }
+        _ => false,
+    }
 }
 
 /// A step, in its place.
@@ -76,9 +149,12 @@ pub(super) fn chain<'a>(graph: &'a Graph, inputs: &'a Inputs) -> Option<Vec<Stan
     Some(steps)
 }
 
-/// Where the copies go.
-pub(super) fn destinations(trailing: &Trailing<'_>) -> Vec<String> {
-    let clear = trailing.copies.iter().filter(|(_, copy)| copy.destination.unclear.is_none());
-    let places: BTreeSet<String> = clear.map(|(_, copy)| writes::destination(copy)).collect();
+/// Where something must be known: where the copies go, and what is entered.
+pub(super) fn places(trailing: &Trailing<'_>) -> Vec<String> {
+    let place = |end: &End<'_>| match end.does {
+        Does::Copies(copy) => copy.destination.unclear.is_none().then(|| writes::destination(copy).0),
+        Does::Enters(path) => Some(path.to_owned()),
+    };
+    let places: BTreeSet<String> = trailing.ends.iter().filter_map(place).collect();
     places.into_iter().collect()
 }

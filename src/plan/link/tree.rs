@@ -29,8 +29,10 @@ pub(super) struct Node {
 pub(super) struct Tree {
     known: Vec<String>,
     nodes: BTreeMap<String, Node>,
-    /// Where anything may be by now.
+    /// Where anything may be by now, at the path as well as below it.
     blurred: Vec<String>,
+    /// Folders in which anything may be by now.
+    filled: Vec<String>,
 }
 
 impl Tree {
@@ -45,13 +47,15 @@ impl Tree {
             known: state.known.clone(),
             nodes: state.entries.iter().map(|entry| (entry.path.clone(), node(entry))).collect(),
             blurred: Vec::new(),
+            filled: Vec::new(),
         }
     }
 
     /// What is at a path, from `/`, that ends in no slash.
     pub(super) fn at(&self, path: &str) -> Found {
         let is_known = self.known.iter().any(|known| is_within(path, known) || is_within(known, path));
-        if !is_known || self.blurred.iter().any(|blurred| is_within(path, blurred)) {
+        let is_filled = self.filled.iter().any(|folder| path != folder && is_within(path, folder));
+        if !is_known || is_filled || self.blurred.iter().any(|blurred| is_within(path, blurred)) {
             return Found::Unknown;
         }
         match self.nodes.get(path) {
@@ -64,8 +68,9 @@ impl Tree {
 
     /// Whether it is known that nothing is below a path.
     pub(super) fn is_empty_below(&self, path: &str) -> bool {
+        let mut unclear = self.blurred.iter().chain(&self.filled);
         self.known.iter().any(|known| is_within(path, known))
-            && !self.blurred.iter().any(|blurred| is_within(path, blurred) || is_within(blurred, path))
+            && !unclear.any(|unclear| is_within(path, unclear) || is_within(unclear, path))
             && self.below(path).next().is_none()
     }
 
@@ -77,6 +82,11 @@ impl Tree {
     /// Nobody knows any more what is at a path and below it.
     pub(super) fn blur(&mut self, path: &str) {
         self.blurred.push(path.to_owned());
+    }
+
+    /// Nobody knows any more what is in a folder.
+    pub(super) fn fill(&mut self, folder: &str) {
+        self.filled.push(folder.to_owned());
     }
 
     fn below(&self, path: &str) -> impl Iterator<Item = &String> {

@@ -36,7 +36,7 @@ pub(super) fn copy(tree: &mut Tree, copy: &Copy, files: &[&File]) -> Effect {
         tree.blur("/");
         return Effect::Unbounded("its destination depends on the base image".to_owned());
     }
-    let (destination, is_folder) = cleaned(&copy.destination.text);
+    let (destination, is_folder) = destination(copy);
     match same(tree, copy, files, &destination, is_folder) {
         Ok(writes) => {
             writes.into_iter().for_each(|write| write.apply(tree));
@@ -62,16 +62,38 @@ pub(super) fn copy(tree: &mut Tree, copy: &Copy, files: &[&File]) -> Effect {
     }
 }
 
-/// Where a copy goes, from `/`, without a slash at its end.
-pub(super) fn destination(copy: &Copy) -> String {
-    cleaned(&copy.destination.text).0
+/// Where a copy goes, from `/`, without a slash at its end; and whether that is a folder for certain.
+pub(super) fn destination(copy: &Copy) -> (String, bool) {
+    cleaned(&copy.destination.text)
+}
+
+/// Takes a `WORKDIR` into account. It leaves a folder as it is that is there; then the tree does not tell whether it came
+/// before copies or after them.
+pub(super) fn enter(tree: &mut Tree, path: &str) -> Effect {
+    for folder in folders_above(path).chain([path]) {
+        match tree.at(folder) {
+            Found::Here(Node { kind: EntryKind::Folder, .. }) => {}
+            Found::Absent => {
+                // To whom it belongs depends on the user, which the base image may give.
+                tree.blur(folder);
+                return Effect::Bounded(format!("{folder} is made by WORKDIR"));
+            }
+            other => {
+                tree.blur("/");
+                return Effect::Unbounded(in_the_way(folder, other));
+            }
+        }
+    }
+    Effect::Same
 }
 
 /// Something that a copy writes.
 enum Write {
     Put(String, Node),
-    /// Anything below this.
+    /// Anything at this path and below it.
     Blur(String),
+    /// Anything in this folder.
+    Fill(String),
 }
 
 impl Write {
@@ -79,6 +101,7 @@ impl Write {
         match self {
             Write::Put(path, node) => tree.put(&path, node),
             Write::Blur(path) => tree.blur(&path),
+            Write::Fill(path) => tree.fill(&path),
         }
     }
 }
@@ -132,8 +155,11 @@ fn same(
         }
         Found::Unknown => return Err(format!("{destination} is not known")),
     }
-    writes.push(Write::Put(destination.to_owned(), made(owner)));
-    writes.push(Write::Blur(destination.to_owned()));
+    if is_folder {
+        writes.push(Write::Put(destination.to_owned(), made(owner)));
+    }
+    let written = if is_folder { Write::Fill } else { Write::Blur };
+    writes.push(written(destination.to_owned()));
     Ok(writes)
 }
 

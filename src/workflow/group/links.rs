@@ -22,8 +22,8 @@ impl Links {
         Links(prepared.members.iter_mut().map(|it| link::rewrite(&mut it.prepared)).collect())
     }
 
-    /// The places of those members of a run whose images stand on other layers than was expected; their plans are now to
-    /// build as it is written. `warn` gets each with the warning.
+    /// The places of those members of a run whose images stand on other layers than was expected, or that failed and would
+    /// perhaps not have failed as they are written; their plans are now to build so. `warn` gets each with the warning.
     pub(super) async fn refuted(
         &self,
         client: &Client,

@@ -155,19 +155,17 @@ async fn build_left(
                     !others.any(|index| names[index] == *name)
                 };
                 metadata.extend(whole.metadata.into_iter().filter(|(name, _)| is_own(name)));
-                let others = match whole.code {
-                    0 => {
-                        links
-                            .refuted(client, &mut prepared, &members, &built, |index, warning| {
-                                let name = &names[index];
-                                world.printer.warning(&format!("{name}: {warning}"));
-                                warnings[index].push(warning);
-                            })
-                            .await
-                    }
-                    _ => Vec::new(),
-                };
-                if !others.is_empty() {
+                let others = links.refuted(client, &mut prepared, &members, &built, |index, warning| {
+                    let name = &names[index];
+                    world.printer.warning(&format!("{name}: {warning}"));
+                    warnings[index].push(warning);
+                });
+                let others = others.await;
+                if !others.is_empty() && whole.code != 0 {
+                    // What does not fail by itself may have been ended by what does.
+                    (outcome.status, outcome.exit_code) = (BuildStatus::Succeeded, 0);
+                    waves.push_front(members);
+                } else if !others.is_empty() {
                     waves.push_front(others);
                 }
             }

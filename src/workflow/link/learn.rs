@@ -11,9 +11,9 @@ use tokio_util::io::SyncIoBridge;
 use crate::cachefmt::{self, ImageLayer, LayerPart};
 use crate::model::parent_state::ParentState;
 use crate::model::reference::{Digest, Reference, Repository};
-use crate::plan::link::Wanted;
+use crate::plan::link::{Vain, Wanted};
 use crate::registry::Client;
-use crate::workflow::link::layers;
+use crate::workflow::link::layers::layers;
 
 /// Layers of an image that are read at once.
 const AT_ONCE: usize = 4;
@@ -23,25 +23,6 @@ const MOST_FETCHED: u64 = 1 << 30;
 
 /// The most entries that are kept of what lies below: a `COPY . /` would keep the whole tree.
 const MOST_ENTRIES: usize = 5_000;
-
-/// Why it is not learnt what lies below.
-pub(super) struct NotLearnt {
-    /// As a fragment of a sentence.
-    pub(super) reason: String,
-    /// It would be so again.
-    pub(super) lasts: bool,
-}
-
-impl NotLearnt {
-    /// What would be so again.
-    pub(super) fn for_good(reason: impl ToString) -> Self {
-        NotLearnt { reason: reason.to_string(), lasts: true }
-    }
-
-    fn this_time(reason: impl ToString) -> Self {
-        NotLearnt { reason: reason.to_string(), lasts: false }
-    }
-}
 
 /// What is read for images that are learnt from at once. A layer that several of them have is read once.
 pub(super) struct Reading {
@@ -64,21 +45,22 @@ impl Reading {
         client: &Client,
         image: &Reference,
         wanted: &Wanted,
-        copies: usize,
-    ) -> Result<ParentState, NotLearnt> {
-        let mut layers = layers(client, image).await.map_err(NotLearnt::this_time)?;
-        let above = layers.split_off(layers.len().saturating_sub(copies));
-        let is_copy =
-            |layer: &ImageLayer| ["COPY ", "ADD "].iter().any(|name| layer.created_by.starts_with(name));
-        if above.len() != copies || !above.iter().all(is_copy) {
-            return Err(NotLearnt::for_good("its last layers are not those of the last steps"));
+        above: usize,
+    ) -> Result<ParentState, Vain> {
+        let mut layers = layers(client, image).await.map_err(Vain::passing)?;
+        let last = layers.split_off(layers.len().saturating_sub(above));
+        let is_of_end = |layer: &ImageLayer| {
+            ["COPY ", "ADD ", "WORKDIR "].iter().any(|name| layer.created_by.starts_with(name))
+        };
+        if last.len() != above || !last.iter().all(is_of_end) {
+            return Err(Vain::lasting("its last layers are not those of the last steps"));
         }
         if layers.iter().map(|layer| layer.blob.size).sum::<u64>() > MOST_FETCHED {
-            return Err(NotLearnt::for_good("the layers below are too large to be read"));
+            return Err(Vain::lasting("the layers below are too large to be read"));
         }
         if !layers.iter().all(ImageLayer::is_readable) {
             let reason = "the layers below are packed in a way that layerlift does not read";
-            return Err(NotLearnt::for_good(reason));
+            return Err(Vain::lasting(reason));
         }
         let repository = image.repository();
         let parts: Vec<Arc<OnceCell<LayerPart>>> = stream::iter(&layers)
@@ -88,9 +70,9 @@ impl Reading {
             .await?;
         let parts = parts.iter().filter_map(|part| part.get());
         let entries = cachefmt::overlaid(parts, &wanted.destinations)
-            .ok_or_else(|| NotLearnt::for_good("a layer may write through a symbolic link of another"))?;
+            .ok_or_else(|| Vain::lasting("a layer may write through a symbolic link of another"))?;
         if entries.len() > MOST_ENTRIES {
-            return Err(NotLearnt::for_good("too much lies where the last steps write"));
+            return Err(Vain::lasting("too much lies where the last steps write"));
         }
         Ok(ParentState {
             step: wanted.step.clone(),
@@ -107,7 +89,7 @@ impl Reading {
         client: &Client,
         repository: &Repository,
         layer: &ImageLayer,
-    ) -> Result<Arc<OnceCell<LayerPart>>, NotLearnt> {
+    ) -> Result<Arc<OnceCell<LayerPart>>, Vain> {
         let cell = {
             let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(parts.entry(layer.blob.digest.clone()).or_default())
@@ -123,7 +105,7 @@ async fn read(
     repository: &Repository,
     layer: &ImageLayer,
     places: &[String],
-) -> Result<LayerPart, NotLearnt> {
+) -> Result<LayerPart, Vain> {
     let (ours, mut theirs) = tokio::io::duplex(1 << 18);
     let (reader, places) = (SyncIoBridge::new(ours), places.to_vec());
     let is_gzip = layer.blob.media_type.ends_with("gzip");
@@ -137,15 +119,15 @@ async fn read(
         fetched
     };
     let (fetched, read) = tokio::join!(fetch, read);
-    let read = read.map_err(NotLearnt::this_time)?;
+    let read = read.map_err(Vain::passing)?;
     match (fetched, read) {
         // Only now is it known that the bytes were the blob's.
-        (Ok(_), read) => read.map_err(NotLearnt::for_good),
+        (Ok(_), read) => read.map_err(Vain::lasting),
         // What cannot be unpacked is not fetched to its end; what is not fetched to its end cannot be unpacked.
         (Err(_), Err(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-            Err(NotLearnt::this_time(error))
+            Err(Vain::passing(error))
         }
-        (Err(error), _) => Err(NotLearnt::this_time(error)),
+        (Err(error), _) => Err(Vain::passing(error)),
     }
 }
 

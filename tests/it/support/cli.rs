@@ -97,6 +97,18 @@ impl TestEnv {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Has buildx see none of the Dockerfiles that layerlift writes.
+    #[track_caller]
+    pub fn hide_our_dockerfiles(&self) {
+        let plugins = self.path("docker/cli-plugins");
+        let real = std::fs::read_link(&plugins).unwrap().join("docker-buildx");
+        std::fs::remove_file(&plugins).unwrap();
+        std::os::unix::fs::symlink(self.path("bin"), &plugins).unwrap();
+        let hide = "for word in \"$@\"; do case $word in \
+            */layerlift-*/Dockerfile) path=${word#*=}; rm -rf \"${path%/*}\" ;; esac; done";
+        self.add_program("docker-buildx", &format!("#!/bin/sh\n{hide}\nexec '{}' \"$@\"\n", real.display()));
+    }
+
     /// Puts compose on `PATH` as a program of its own, `docker-compose`.
     #[track_caller]
     pub fn add_compose(&self, engine: &Engine) {

@@ -106,7 +106,7 @@ fn of_several_platforms_each_step_is_told_once_where_it_is_the_same() {
 fn a_step_that_is_linked_is_another_in_the_cache() {
     let now = inputs(&project("1", "a"));
     let copy = &now.stages[1].steps[2];
-    let link = [Link { line: copy.line, step: copy.digest.clone() }];
+    let link = [Link { line: copy.line, step: copy.digest.clone(), above: None }];
     let mut before = recorded("branch-main", now.clone());
     Arc::make_mut(&mut before.record).linked = link.to_vec();
     let links = |made, reason| Some(Links { made, reason });
