@@ -115,6 +115,20 @@ impl Cache {
         self.records.iter().all(|record| record.results.is_empty())
     }
 
+    /// Whether it has these layers, the lowest first and each on top of the one before, by the digests of what they
+    /// unpack to.
+    pub fn has_layers(&self, diff_ids: &[Digest]) -> bool {
+        let mut tops: BTreeSet<Option<usize>> = BTreeSet::from([None]);
+        for diff_id in diff_ids {
+            let is_next = |layer: &Layer| {
+                let unpacked = self.blobs.get(&layer.blob).and_then(|blob| blob.annotations.get(DIFF_ID));
+                tops.contains(&layer.parent) && unpacked.is_some_and(|unpacked| unpacked == diff_id.as_str())
+            };
+            tops = (0..self.layers.len()).filter(|at| is_next(&self.layers[*at])).map(Some).collect();
+        }
+        !tops.is_empty()
+    }
+
     /// The blobs that it needs, with their sizes, in the order of their digests.
     pub fn blobs(&self) -> impl Iterator<Item = (&Digest, u64)> {
         self.blobs.iter().map(|(digest, blob)| (digest, blob.size))
@@ -339,6 +353,29 @@ mod tests {
                 assert_valid(&cache);
             }
         }
+    }
+
+    #[test]
+    fn layers_are_known_by_what_they_unpack_to() {
+        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+        let unpacked = |name: &str| Digest::of(format!("unpacked {name}").as_bytes());
+        let blob = |name: &str| descriptor(name, media_type, &[(DIFF_ID, unpacked(name).as_str())]);
+        let layer = |name: &str, parent| WireLayer { blob: Digest::of(name.as_bytes()), parent };
+        let layers = [layer("a", None), layer("b", Some(0)), layer("b", None)];
+        let record = |layer| WireRecord {
+            digest: format!("run {layer}"),
+            layers: vec![WireResult { layer, created_at: None }],
+            chains: Vec::new(),
+            inputs: Vec::new(),
+        };
+        let cache = Cache::from_wire(&layers, vec![record(1), record(2)], vec![blob("a"), blob("b")]);
+        let cache = cache.expect("cache");
+        let has = |names: &[&str]| {
+            let diff_ids: Vec<Digest> = names.iter().map(|name| unpacked(name)).collect();
+            cache.has_layers(&diff_ids)
+        };
+        assert!(has(&["a", "b"]) && has(&["b"]) && has(&["a"]) && has(&[]));
+        assert!(!has(&["b", "a"]) && !has(&["a", "b", "b"]) && !has(&["c"]));
     }
 
     #[test]

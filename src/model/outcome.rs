@@ -76,7 +76,8 @@ pub struct Traffic {
     pub context: u64,
     /// Layers that the engine fetched.
     pub fetched: u64,
-    /// Cache questions of layerlift itself: manifests and configs read.
+    /// What layerlift itself has read: manifests and configs of caches, and layers to learn what lies below the last
+    /// steps.
     pub asked: u64,
 }
 

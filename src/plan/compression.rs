@@ -75,7 +75,10 @@ pub fn choose(request: &Request, asked: CacheCompression, engine: &Engine) -> (C
     let zstd = |output: &&OutputSpec| output.compression.as_deref() == Some("zstd");
     let image = outputs.iter().find(zstd);
     match (asked, image) {
-        _ if engine.buildkit < Some(Version(0, 10, 0)) => (Compression::Default, ""),
+        // A builder that was never started does not tell; one of today is started.
+        _ if engine.buildkit.is_some_and(|buildkit| buildkit < Version(0, 10, 0)) => {
+            (Compression::Default, "")
+        }
         // Every BuildKit that reads our refs has the keys of this one (`Engine::generation`), and knows zstd.
         (CacheCompression::Auto, Some(image)) => {
             (Compression::Zstd { forced: image.forced }, "the image's layers are packed so")
@@ -115,6 +118,6 @@ mod tests {
         assert_eq!(chosen(output("type=image,compression=estargz"), Auto, modern), ",compression-level=1");
         assert_eq!(chosen(output("type=local,dest=out"), Auto, modern), "");
         assert_eq!(chosen(vec![Flag::on("push")], Zstd, Some(Version(0, 9, 3))), "");
-        assert_eq!(chosen(vec![Flag::on("push")], Zstd, None), "");
+        assert_eq!(chosen(vec![Flag::on("push")], Zstd, None), ",compression=zstd");
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::model::engine::Frontend;
 use crate::model::reference::{Digest, Reference};
-use crate::model::request::{Context, Request};
+use crate::model::request::{Context, Request, csv_fields};
 use crate::model::settings::Settings;
 use crate::plan::chain::{Candidate, Finding, Resolution};
 use crate::plan::explain::Recorded;
@@ -133,6 +133,7 @@ impl<'a> Known<'a> {
             _ if self.request.has("secret") || self.request.has("ssh") => {
                 "a secret may be gone by then".to_owned()
             }
+            _ if has_credentials(self.request) => "its line has credentials in it".to_owned(),
             // Nobody could say later whether it would still be the same.
             (Context::Folder(_), Err(reason)) => {
                 format!("what the image is made from is not known: {reason}")
@@ -180,6 +181,25 @@ impl<'a> Known<'a> {
             _ => None,
         })
     }
+}
+
+/// Whether a flag has something in it that is not to lie in a file: a field that is called so (BUILDKIT.md 2.2), or an
+/// address with a name or a token in front of its host.
+fn has_credentials(request: &Request) -> bool {
+    let is_secret = |field: &str| {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        let name = name.trim().to_ascii_lowercase();
+        !value.is_empty() && ["token", "secret_access_key", "password"].iter().any(|end| name.ends_with(end))
+    };
+    let has_user = |text: &str| {
+        let hosts = text.split("://").skip(1).map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+        hosts.into_iter().any(|host| host.contains('@'))
+    };
+    let texts = request.flags.iter().filter_map(|flag| Some((flag.name, flag.value.text()?)));
+    let is_of_cache = |name: &str| ["cache-from", "cache-to", "output"].contains(&name);
+    texts.into_iter().any(|(name, text)| {
+        has_user(text) || is_of_cache(name) && csv_fields(text).iter().any(|it| is_secret(it))
+    })
 }
 
 #[cfg(test)]
@@ -350,6 +370,20 @@ mod tests {
         assert!(said(stdin).ends_with("--detach-cachethe build context on standard input comes once"));
         let unknown = Case { inputs: Err("an unknown frontend"), ..detach() };
         assert!(said(unknown).ends_with("not known: an unknown frontend"));
+        for (name, value) in [
+            ("cache-from", "type=s3,bucket=b,secret_access_key=x"),
+            ("cache-to", "type=gha,token=x"),
+            ("build-context", "lib=https://user:token@git.example.com/lib.git"),
+            ("build-arg", "INDEX=https://token@pypi.example.com/simple?a=b"),
+        ] {
+            let request = Request { flags: vec![Flag::text(name, value)], ..detach().request };
+            let case = Case { request, ..detach() };
+            assert!(said(case).ends_with("its line has credentials in it"), "{value}");
+        }
+        for value in ["MAIL=a@example.com", "URL=https://example.com/@scope/x", "TOKEN_FILE=x"] {
+            let request = Request { flags: vec![Flag::text("build-arg", value)], ..detach().request };
+            assert_eq!(Case { request, ..detach() }.deferred(), Some((None, true)), "{value}");
+        }
         let folder = Keep::Folder { fresh: "a".into(), place: "b".into() };
         let (keep, _, said) = detach().keep(folder.clone());
         assert_eq!(keep, folder);

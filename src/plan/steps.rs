@@ -190,7 +190,8 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
     };
     let situation = situation(facts, reading, &chain);
     let mut linking = Vec::new();
-    let link = link::linking(request, settings, facts, strategy, situation, &mut linking);
+    let link =
+        link::linking(request, settings, facts, strategy, (situation, chain.cache.as_ref()), &mut linking);
     let mut explanation = Situation { links: Some(link.links()), ..situation }.explain(None);
     explanation.notes.extend(loss.map(Loss::note));
     let keep = match (loss, own) {

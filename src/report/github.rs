@@ -323,7 +323,7 @@ mod tests {
 
         - Written: image <code>localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a</code>
         - Written: cache <code>localhost:5000/app/cache:mr-12</code>
-        - Moved: 84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+        - Moved: 84.0 kB build context, 34.0 MB layers fetched, 96.1 kB read by layerlift
         - Time: 14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
     }
@@ -350,7 +350,7 @@ mod tests {
 
         - Reused: localhost:5000/app/cache:branch-main--image-0123456789abcdef0123456789abcdef@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a, built by https&#58;//gitlab.example/app/-/pipelines/6
         - Written: image <code>localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a</code>
-        - Moved: 0 B build context, 0 B layers fetched, 3.1 kB cache manifests read
+        - Moved: 0 B build context, 0 B layers fetched, 3.1 kB read by layerlift
         - Time: 0.2s in all, nothing was built
         ");
     }
@@ -380,7 +380,7 @@ mod tests {
         - **Warning:** localhost:5000/app/cache:pr-7: 503 Service Unavailable after 3 attempts
         - **Warning:** Dockerfile line 4: JSON arguments recommended for CMD
         - Written: no cache: the pull request comes from someone/app
-        - Moved: 84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+        - Moved: 84.0 kB build context, 34.0 MB layers fetched, 96.1 kB read by layerlift
         - Time: 14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
     }
@@ -407,7 +407,7 @@ mod tests {
         | branch-main | dropped: ::warning::no | <code>localhost:5000/app/cache:branch-main</code> |
 
         - **Warning:** ::add-mask::x &#124; &#60;script&#62;alert(1)&#60;/script&#62;
-        - Moved: 1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+        - Moved: 1.2 kB build context, 0 B layers fetched, 48.3 kB read by layerlift
         - Time: 6.1s in all, 0.3s before the engine started
         ");
     }

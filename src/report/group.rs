@@ -212,7 +212,7 @@ mod tests {
             written  cache: localhost:5000/app/cache:mr-12
           image web  all 7 steps cached (cache: localhost:5000/app/cache:branch-main)
             written  image: localhost:5000/app:latest
-          moved    84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+          moved    84.0 kB build context, 34.0 MB layers fetched, 96.1 kB read by layerlift
           time     14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
     }

@@ -127,7 +127,7 @@ pub fn times(whole: Duration, preparation: Duration, cache_export: Duration) -> 
 /// What crossed the wire.
 pub fn traffic(traffic: Traffic) -> String {
     format!(
-        "{} build context, {} layers fetched, {} cache manifests read",
+        "{} build context, {} layers fetched, {} read by layerlift",
         bytes(traffic.context),
         bytes(traffic.fetched),
         bytes(traffic.asked)
@@ -280,7 +280,7 @@ mod tests {
           cache     branch-main  not found  localhost:5000/app/cache:branch-main
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
           written   cache: localhost:5000/app/cache:branch-main
-          moved     1.2 MB build context, 341.0 MB layers fetched, 412 B cache manifests read
+          moved     1.2 MB build context, 341.0 MB layers fetched, 412 B read by layerlift
           time      1m05s in all, 0.3s before the engine started, 3.2s for cache images
         ");
     }
@@ -301,7 +301,7 @@ mod tests {
           cached steps are from localhost:5000/app/cache:branch-main
           cache     branch-main  used  localhost:5000/app/cache:branch-main
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
-          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB read by layerlift
           time      1.3s in all, 0.3s before the engine started
         ");
     }
@@ -312,7 +312,7 @@ mod tests {
         layerlift: reused sha256:9f2c1d0e8b7a of branch-main, built 2h ago from commit 5e1c309dae7f, 0.2s
           reused    localhost:5000/app/cache:branch-main--image-0123456789abcdef0123456789abcdef@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a, built by https://gitlab.example/app/-/pipelines/6
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
-          moved     0 B build context, 0 B layers fetched, 3.1 kB cache manifests read
+          moved     0 B build context, 0 B layers fetched, 3.1 kB read by layerlift
           time      0.2s in all, nothing was built
         ");
     }
@@ -336,7 +336,7 @@ mod tests {
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
           written   cache: localhost:5000/app/cache:mr-12
           modes     those that git records: 12 of 340 tracked files and folders have another here
-          moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+          moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB read by layerlift
           time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
         ");
     }
@@ -373,7 +373,7 @@ mod tests {
             2/2  not reached           COPY --from=build /out/app /usr/bin/app
           cached steps are from localhost:5000/app/cache:branch-main
           cache     branch-main  used  localhost:5000/app/cache:branch-main
-          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB read by layerlift
           time      6.1s in all, 0.3s before the engine started
         ");
     }
@@ -396,7 +396,7 @@ mod tests {
           cache     branch-main  used                              localhost:5000/app/cache:branch-main
           written   no cache: the pull request comes from someone/app
           modes     those that git records: 12 of 340 tracked files and folders have another here
-          moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB cache manifests read
+          moved     84.0 kB build context, 34.0 MB layers fetched, 96.1 kB read by layerlift
           time      14.2s in all, 0.3s before the engine started, 0.9s for cache images
           warning   localhost:5000/app/cache:pr-7: 503 Service Unavailable after 3 attempts
           warning   Dockerfile line 4: JSON arguments recommended for CMD
@@ -418,7 +418,7 @@ mod tests {
             2/2  not reached           COPY --from=build /out/app /usr/bin/app
           cached steps are from localhost:5000/app/cache:branch-main
           cache     branch-main  dropped: ::warning::no  localhost:5000/app/cache:branch-main
-          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB read by layerlift
           time      6.1s in all, 0.3s before the engine started
           warning   ::add-mask::x | <script>alert(1)</script>
         ");
@@ -436,7 +436,7 @@ mod tests {
           cached steps are from localhost:5000/app/cache:branch-main
           cache     branch-main  used  localhost:5000/app/cache:branch-main
           written   image: localhost:5000/app:latest@sha256:9f2c1d0e8b7a6f5e4d3c2b1a09182736455463728190a1b2c3d4e5f60718293a
-          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB cache manifests read
+          moved     1.2 kB build context, 0 B layers fetched, 48.3 kB read by layerlift
           time      1.3s in all, 0.3s before the engine started
         ");
     }

@@ -28,6 +28,7 @@ use crate::workflow::export::pending;
 use crate::workflow::facts::{self, Surroundings};
 use crate::workflow::inputs::NO_TARGETS;
 use crate::workflow::keep::{self, Finished};
+use crate::workflow::pushed::Beside;
 use crate::workflow::reuse::give::{self, Asked};
 use crate::workflow::reuse::look::{Answer, Search};
 use crate::workflow::reuse::store::{self, NotKept};
@@ -127,7 +128,8 @@ pub(super) async fn carry_out_prepared(
         tell::prediction(world, None, &prepared.plan.explanation);
     }
 
-    let runner = Runner {
+    let beside = Beside::of(&prepared);
+    let later = Runner {
         world,
         engine: &prepared.facts.engine,
         docker: &docker,
@@ -135,7 +137,9 @@ pub(super) async fn carry_out_prepared(
         spooled: prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
         stand_in: &stand_in,
         to_stdout: request.writes_to_stdout(),
+        pushed: None,
     };
+    let runner = Runner { pushed: Some(beside.tell()), ..later };
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
     let (facts, plan) = (&prepared.facts, &mut prepared.plan);
     let mut built = attempts::run(request, facts, plan, runner, &mut sections, &mut warnings).await;
@@ -164,10 +168,11 @@ pub(super) async fn carry_out_prepared(
             outcome.duration = begun.elapsed();
             take(&prepared, &built, &mut outcome);
             let lasted = outcome.duration;
-            let done = link::Done { request, prepared: &prepared, outcome: &mut outcome };
+            let beside = Some(beside);
+            let done = link::Done { request, prepared: &prepared, outcome: &mut outcome, beside };
             link::remember(vec![done], lasted).await;
             failure =
-                finish(request, &prepared, runner, &docker, &built, &mut outcome, &mut warnings).await.err();
+                finish(request, &prepared, later, &docker, &built, &mut outcome, &mut warnings).await.err();
             if outcome.pending.is_some() && failure.is_none() {
                 let left = pending::leave(
                     world,

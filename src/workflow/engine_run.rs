@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Deserialize;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::process::{self, Command, Output};
 use crate::engine::buildctl;
 use crate::engine::buildx::Buildx;
 use crate::engine::command::{self, Collect};
 use crate::engine::docker::Docker;
-use crate::engine::progress::{Format, Reader, Steps};
+use crate::engine::progress::{self, Format, Reader, Steps};
 use crate::invocation::BuildctlLine;
 use crate::model::engine::{Engine, Frontend};
 use crate::model::event::Event;
-use crate::model::reference::Digest;
+use crate::model::reference::{Digest, Reference};
 use crate::plan::command::Build;
 use crate::workflow::display::Display;
 use crate::workflow::stand_in::StandIn;
@@ -77,6 +78,8 @@ pub struct Runner<'a> {
     pub stand_in: &'a StandIn,
     /// Standard output is the build's result.
     pub to_stdout: bool,
+    /// Where images are told as soon as they are pushed, by their digests.
+    pub pushed: Option<&'a UnboundedSender<Reference>>,
 }
 
 impl Runner<'_> {
@@ -123,7 +126,7 @@ impl Runner<'_> {
             (Frontend::Classic, false) => Output::Lines,
             _ => Output::Inherited,
         };
-        watch(self.world, command, format, output, display).await
+        watch(self.world, command, format, output, display, self.pushed).await
     }
 }
 
@@ -134,6 +137,7 @@ pub(super) async fn watch(
     format: Format,
     output: Output,
     display: &mut Display,
+    pushed: Option<&UnboundedSender<Reference>>,
 ) -> Result<(i32, Steps, Vec<String>), process::Error> {
     let begun = Instant::now();
     let mut reader = Reader::new(format);
@@ -144,6 +148,10 @@ pub(super) async fn watch(
     let mut take = |events: &[Event]| {
         for event in events {
             steps.push(event);
+            if let (Some(pushed), Some(image)) = (pushed, progress::pushed(event)) {
+                // Nobody listens any more where the build is over for them.
+                let _ = pushed.send(image);
+            }
             if let Event::Line { text } = event {
                 if messages.len() == MOST_MESSAGES {
                     messages.remove(0);

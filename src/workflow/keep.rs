@@ -73,7 +73,9 @@ pub async fn keep(keep: &Keep, finished: Finished<'_>) -> Kept {
         Keep::Nothing | Keep::GivenUp => {}
         Keep::Export(reference) => match finished.built.steps.cache_export_error() {
             Some(error) => kept.warn(reference, error),
-            None => export::sign(reference, finished.client, finished.facts, &mut kept).await,
+            None => {
+                export::sign(reference, finished.built, finished.client, finished.facts, &mut kept).await;
+            }
         },
         Keep::Deferred(deferred) => export::settle(deferred, finished, &mut kept).await,
         Keep::Folder { fresh, place } => match swap(fresh, place) {

@@ -2,8 +2,8 @@
 //! the image stands on just that.
 
 mod check;
-mod layers;
-mod learn;
+pub(super) mod layers;
+pub(super) mod learn;
 
 use std::time::Duration;
 
@@ -18,9 +18,10 @@ use crate::plan::link::{Vain, carried, carried_unlinked};
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::report::explanation;
 use crate::workflow::decide::Prepared;
-use crate::workflow::link::layers::pushed;
+use crate::workflow::link::layers::{layers, pushed};
 use crate::workflow::link::learn::Reading;
 use crate::workflow::named::NamedDockerfile;
+use crate::workflow::pushed::Beside;
 use crate::workflow::records;
 use crate::workflow::source::Text;
 
@@ -109,6 +110,8 @@ pub(super) struct Done<'a> {
     pub(super) prepared: &'a Prepared,
     /// With its steps as they went.
     pub(super) outcome: &'a mut Outcome,
+    /// What is being learnt of its image since that was pushed.
+    pub(super) beside: Option<Beside>,
 }
 
 /// Takes into the outcomes of builds, where there will be records of them, what is known of lower layers: what the links
@@ -125,7 +128,7 @@ pub(super) async fn remember(mut builds: Vec<Done<'_>>, lasted: Duration) {
     join_all(builds.into_iter().map(|it| one(it, &reading, patience))).await;
 }
 
-async fn one(Done { request, prepared, outcome }: Done<'_>, reading: &Reading, patience: Duration) {
+async fn one(Done { request, prepared, outcome, beside }: Done<'_>, reading: &Reading, patience: Duration) {
     let linking = &prepared.plan.link;
     if !linking.links.is_empty() {
         // The image was checked to stand on it.
@@ -134,7 +137,20 @@ async fn one(Done { request, prepared, outcome }: Done<'_>, reading: &Reading, p
     let image = pushed(request, outcome.digest.as_deref());
     let mut vain = None;
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {
-        let learning = reading.learn(&prepared.client, &image, wanted, linking.layers);
+        let client = &prepared.client;
+        let learning = async {
+            let early = match beside {
+                Some(beside) => beside.learnt().await,
+                None => None,
+            };
+            match early.filter(|early| early.image.digest() == image.digest()).and_then(|early| early.below) {
+                Some(below) => below,
+                None => {
+                    let layers = layers(client, &image).await.map_err(Vain::passing)?;
+                    reading.learn(client, image.repository(), layers, wanted, linking.layers).await
+                }
+            }
+        };
         let learnt = tokio::time::timeout(patience * 2u32.pow(wanted.tries), learning).await;
         match learnt.unwrap_or(Err(Vain::Slow)) {
             Ok(state) => {

@@ -36,6 +36,7 @@ pub mod lint;
 pub mod lookup;
 pub mod named;
 pub mod prepare;
+mod pushed;
 pub mod record_file;
 pub mod records;
 pub mod repro;

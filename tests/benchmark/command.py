@@ -198,6 +198,8 @@ def main() -> None:
                 show(outcome.runs, options)
     if outcome.failures:
         sys.exit(f"error: {len(outcome.failures)} failed:\n\n" + "\n\n".join(outcome.failures))
+    if any(line.endswith(table.FAILED) for line in table.overhead(outcome.runs)):
+        sys.exit("error: a cold build with layerlift takes too long")
 
 
 def other_parts(parts: list[str], options: argparse.Namespace, folder: Path, result: dict) -> None:

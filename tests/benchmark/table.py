@@ -6,6 +6,8 @@ from .runs import MOST_OVERHEAD, Runs
 from .workloads import WORKLOADS
 
 MEGABYTE = 1e6
+FAILED = "FAIL"
+"""The end of a line about overhead that is too large."""
 
 
 def title(workload: str, round_trip_ms: float) -> str:
@@ -79,7 +81,7 @@ def overhead(runs: Runs) -> list[str]:
         for round_trip_ms in runs.values("round_trip_ms"):
             ratio = runs.overhead(workload=workload, round_trip_ms=round_trip_ms)
             if ratio:
-                verdict = "pass" if ratio.median <= 1 + MOST_OVERHEAD else "FAIL"
+                verdict = "pass" if ratio.median <= 1 + MOST_OVERHEAD else FAILED
                 lines.append(
                     f"cold, layerlift to buildx with the same exports, {title(workload, round_trip_ms)}: "
                     f"{ratio.text(3, 'x')}, {ratio.count} pairs; at most {1 + MOST_OVERHEAD:.2f}x: {verdict}"

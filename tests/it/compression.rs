@@ -19,16 +19,25 @@ COPY --from=build /built /built
 
 const BOTH: [&str; 2] = ["gzip", "zstd"];
 
+#[track_caller]
+fn manifest(scene: &Scene, reference: &str) -> Vec<Value> {
+    let text = scene.registry.crane(&["manifest", reference]).ok().text();
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    manifest["layers"].as_array().unwrap_or_else(|| panic!("{reference}: {text}")).clone()
+}
+
+/// The digests of the layers of a manifest as they are packed.
+#[track_caller]
+fn layers(scene: &Scene, reference: &str) -> Vec<Value> {
+    manifest(scene, reference).into_iter().map(|layer| layer["digest"].clone()).collect()
+}
+
 /// How the layers of a manifest are packed, each kind once.
 #[track_caller]
 fn packed(scene: &Scene, reference: &str) -> Vec<String> {
-    let text = scene.registry.crane(&["manifest", reference]).ok().text();
-    let manifest: Value = serde_json::from_str(&text).unwrap();
-    let layers = manifest["layers"].as_array().unwrap_or_else(|| panic!("{reference}: {text}"));
-    let mut kinds: Vec<String> = layers
-        .iter()
-        .map(|layer| layer["mediaType"].as_str().unwrap().rsplit(['.', '+']).next().unwrap().to_owned())
-        .collect();
+    let kind =
+        |layer: &Value| layer["mediaType"].as_str().unwrap().rsplit(['.', '+']).next().unwrap().to_owned();
+    let mut kinds: Vec<String> = manifest(scene, reference).iter().map(kind).collect();
     kinds.sort();
     kinds.dedup();
     kinds
@@ -41,6 +50,10 @@ fn build(scene: &Scene, flags: &[&str]) -> (Build, Vec<String>, Vec<String>) {
     let build = scene.test.build(&scene.project, &[&["-t", &image, "--provenance=false"], flags].concat());
     assert_eq!((build.finished.code, build.warnings()), (0, String::new()), "{build}");
     let cache = scene.registry.reference(&format!("{}/cache:branch-main", scene.repository));
+    let in_cache = layers(scene, &cache);
+    let lost: Vec<Value> =
+        layers(scene, &image).into_iter().filter(|layer| !in_cache.contains(layer)).collect();
+    assert_eq!(lost, [Value::Null; 0], "the cache has a layer of the image packed otherwise: {build}");
     let (image, cache) = (packed(scene, &image), packed(scene, &cache));
     (build, image, cache)
 }

@@ -7,12 +7,14 @@ mod conformance;
 mod intervals;
 mod name;
 mod plain;
+mod pushed;
 mod rawjson;
 mod reader;
 mod render;
 mod shown;
 mod steps;
 
+pub use pushed::pushed;
 pub use reader::{Format, Reader};
 pub use render::Renderer;
 pub use steps::{Failure, Steps, Transfer, TransferKind};

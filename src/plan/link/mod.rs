@@ -25,6 +25,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::cachefmt::Cache;
 use crate::dockerfile::Graph;
 use crate::model::engine::{Driver, Frontend, ManifestForm};
 use crate::model::inputs::{File, Inputs, PartKind};
@@ -110,12 +111,12 @@ pub fn linking(
     settings: &Settings,
     facts: &Facts,
     strategy: Strategy,
-    situation: Situation<'_>,
+    (situation, imported): (Situation<'_>, Option<&Cache>),
     decisions: &mut Vec<Decision>,
 ) -> Linking {
     let (Ok(graph), Ok(inputs)) = (&facts.graph, &facts.inputs) else { return Linking::default() };
     let (records, cached) = situation.cache().unwrap_or_default();
-    let known = Known { graph, inputs, all: &facts.records, records: &records, cached: &cached };
+    let known = Known { graph, inputs, all: &facts.records, records: &records, cached: &cached, imported };
     let mut linking = match obstacle(request, settings, facts, strategy, inputs) {
         None => decide(known, decisions),
         Some(reason) => {
@@ -240,6 +241,8 @@ struct Known<'a> {
     records: &'a [&'a Recorded],
     /// The digests of the steps that are in that cache.
     cached: &'a BTreeSet<&'a Digest>,
+    /// That cache; `None` where nobody has looked into it.
+    imported: Option<&'a Cache>,
 }
 
 fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
@@ -271,6 +274,14 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     if !trailing.lower.iter().all(|step| situation.cached.contains(&step.digest)) {
         // What they make may be something else than the last time.
         linking.reason = say("nothing".to_owned(), "steps below run, so that their layers are at hand");
+        linking.wanted = Some(wanted);
+        return linking;
+    }
+    // A base image's layers are those of its digest. Those of a step are what it left when it last ran.
+    let is_base = trailing.lower.len() == 1;
+    if !is_base && !situation.imported.is_some_and(|cache| cache.has_layers(&state.layers)) {
+        let reason = "the cache has other layers below than those that are known";
+        linking.reason = say("nothing".to_owned(), reason);
         linking.wanted = Some(wanted);
         return linking;
     }
@@ -325,9 +336,9 @@ fn left_as_written(
         };
         let is_as_written = situation.cached.contains(&step.digest) && !linked.contains(&step.digest);
         match effect {
-            Effect::Same if !is_linked && is_as_written => {
-                Some("the cache has it as it is written".to_owned())
-            }
+            // As a layer of the user's own, it needs nothing of what is below, whatever it does.
+            _ if is_linked => None,
+            Effect::Same if is_as_written => Some("the cache has it as it is written".to_owned()),
             Effect::Same => None,
             Effect::Bounded(reason) | Effect::Unbounded(reason) => Some(reason),
         }

@@ -254,7 +254,8 @@ fn decided(text: &str, before: &str, known: &[&str], linked_before: bool) -> (Li
         earlier.stages.iter().flat_map(|stage| &stage.steps).map(|step| &step.digest).collect();
     let mut decisions = Vec::new();
     let all = std::slice::from_ref(&recorded);
-    let known = Known { graph: &graph, inputs: &now, all, records: &[&recorded], cached: &cached };
+    let imported = Some(&Cache::default());
+    let known = Known { graph: &graph, inputs: &now, all, records: &[&recorded], cached: &cached, imported };
     let linking = decide(known, &mut decisions);
     let said: Vec<String> = decisions.iter().map(|it| format!("{}: {}", it.choice, it.reason)).collect();
     (linking, said.join("; "))
@@ -409,7 +410,14 @@ fn what_is_linked_no_longer_is_known() {
     let linked = recorded(now.clone(), vec![last.clone()], Vec::new());
     let as_written = recorded(now.clone(), Vec::new(), Vec::new());
     let lines = |records: &[&Recorded], links: &[Link]| {
-        let known = Known { graph: &graph, inputs: &now, all: &[], records, cached: &BTreeSet::new() };
+        let known = Known {
+            graph: &graph,
+            inputs: &now,
+            all: &[],
+            records,
+            cached: &BTreeSet::new(),
+            imported: None,
+        };
         no_longer(known, &Linking { links: links.to_vec(), ..Linking::default() })
     };
     assert_eq!(lines(&[&linked], &[]), [4]);
@@ -527,7 +535,9 @@ fn what_is_tried_in_vain_is_not_tried_again() {
             Recorded { reference: "r.io/c:main--record".to_owned(), scope: None, record: Arc::new(record) };
         let all = [recorded];
         let cached = BTreeSet::from([&now.stages[0].steps[0].digest, &below]);
-        let known = Known { graph: &graph, inputs: &now, all: &all, records: &[&all[0]], cached: &cached };
+        let imported = Some(&Cache::default());
+        let records = &[&all[0]];
+        let known = Known { graph: &graph, inputs: &now, all: &all, records, cached: &cached, imported };
         let mut decisions = Vec::new();
         let linking = decide(known, &mut decisions);
         let own = linking.unlinked(None);

@@ -128,7 +128,7 @@ async fn run(
             printer.message(&sections.open(&name, "layerlift: build", clock::now()));
         }
         let watched =
-            engine_run::watch(world, &command, Format::Buildah, output, &mut Display::Verbatim).await;
+            engine_run::watch(world, &command, Format::Buildah, output, &mut Display::Verbatim, None).await;
         printer.message(&sections.close(clock::now()));
         let (code, steps, messages) = watched?;
         let Some(warning) = blamed(code, &messages, &mut loan.flags) else {

@@ -156,10 +156,11 @@ async fn carry_out(world: &World, pending: &Pending, planned: Planned) -> Result
         spooled: source.spooled.as_ref().map(tempfile::NamedTempFile::path),
         stand_in: &stand_in,
         to_stdout: false,
+        pushed: None,
     };
-    let steps = export::run(runner, &build).await.map_err(Failed::Now)?;
-    export::sign(&own, client, facts, &mut kept).await;
-    let stages = steps.stages(&account::labels(facts));
+    let built = export::run(runner, &build).await.map_err(Failed::Now)?;
+    export::sign(&own, &built, client, facts, &mut kept).await;
+    let stages = built.steps.stages(&account::labels(facts));
     let ran = stages.iter().map(|stage| stage.count(StepStatus::Run)).sum();
     if ran > 0 {
         // The record would tell of other results than those that are in the cache.

@@ -9,7 +9,6 @@ pub mod flush;
 pub mod pending;
 
 use crate::cachefmt;
-use crate::engine::progress::Steps;
 use crate::model::outcome::{StageOutcome, StepStatus, Written};
 use crate::model::reference::{Digest, Reference};
 use crate::plan::command::{self, Build};
@@ -17,7 +16,7 @@ use crate::plan::export::{Cover, Deferred};
 use crate::plan::steps::Facts;
 use crate::registry::{Client, Error};
 use crate::workflow::display::Display;
-use crate::workflow::engine_run::Runner;
+use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::keep::{Finished, Kept, provenance};
 
 /// What reports say of a ref that was written by one manifest.
@@ -43,7 +42,7 @@ pub(super) async fn settle(deferred: &Deferred, finished: Finished<'_>, kept: &m
         return;
     }
     match run(finished.runner, &command::export_build(finished.build, &deferred.to)).await {
-        Ok(_) => sign(own, finished.client, finished.facts, kept).await,
+        Ok(built) => sign(own, &built, finished.client, finished.facts, kept).await,
         Err(reason) => kept.warn(own, reason),
     }
 }
@@ -63,10 +62,10 @@ async fn retag(cover: &Cover, own: &Reference, client: &Client) -> Result<Option
 }
 
 /// Runs a build of ours, which the user does not see. `Err`: why it, or its export of a cache, failed.
-pub(super) async fn run(runner: Runner<'_>, build: &Build) -> Result<Steps, String> {
+pub(super) async fn run(runner: Runner<'_>, build: &Build) -> Result<Built, String> {
     let built = runner.run(build, &mut Display::Quiet).await.map_err(|error| error.to_string())?;
     match (built.code, built.steps.cache_export_error()) {
-        (0, None) => Ok(built.steps),
+        (0, None) => Ok(built),
         (_, Some(error)) => Err(error),
         (code, None) => {
             Err(built.errors.last().cloned().unwrap_or_else(|| format!("the engine ended with code {code}")))
@@ -74,10 +73,21 @@ pub(super) async fn run(runner: Runner<'_>, build: &Build) -> Result<Steps, Stri
     }
 }
 
-/// BuildKit has exported. Its manifest gets our annotations, so that a reader knows the generation and the platform.
-pub(super) async fn sign(reference: &Reference, client: &Client, facts: &Facts, kept: &mut Kept) {
+/// BuildKit has exported. Its manifest gets our annotations, so that a reader knows the generation and the platform; not
+/// that of another job that has written there since.
+pub(super) async fn sign(
+    reference: &Reference,
+    built: &Built,
+    client: &Client,
+    facts: &Facts,
+    kept: &mut Kept,
+) {
+    let exported = &built.results.cache_digest;
     let signed = async {
         let manifest = client.get_manifest(reference).await?;
+        if let Some(exported) = exported.as_ref().filter(|exported| **exported != manifest.digest) {
+            return Ok(exported.clone());
+        }
         let Ok(annotated) = cachefmt::annotate(&manifest.bytes, &provenance(facts)) else {
             return Ok(manifest.digest);
         };

@@ -192,6 +192,7 @@ async fn build_left(
         request: &it.member.request,
         prepared: &it.prepared,
         outcome,
+        beside: None,
     });
     link::remember(done.collect(), lasted).await;
     for (index, ((it, warnings), member)) in
@@ -206,6 +207,7 @@ async fn build_left(
                 spooled: it.prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
                 stand_in: &stand_ins[index],
                 to_stdout: false,
+                pushed: None,
             };
             let (request, prepared) = (&it.member.request, &it.prepared);
             build::finish(request, prepared, runner, &docker, own, member, warnings).await?;
@@ -381,6 +383,7 @@ async fn engine_runs(
             spooled: None,
             stand_in: &nothing,
             to_stdout: true,
+            pushed: None,
         };
         let watched = runner.watch(&command, format, &mut display).await;
         display.finish(printer);

@@ -12,7 +12,10 @@ pub(super) fn pushed(request: &Request, digest: Option<&str>) -> Option<Referenc
 }
 
 /// The layers of an image of one platform.
-pub(super) async fn layers(client: &Client, image: &Reference) -> Result<Vec<ImageLayer>, String> {
+pub(in crate::workflow) async fn layers(
+    client: &Client,
+    image: &Reference,
+) -> Result<Vec<ImageLayer>, String> {
     let read = async {
         let mut manifest = client.get_manifest(image).await?;
         if let Ok(Kind::Index { children }) = cachefmt::classify(&manifest.bytes)

@@ -10,10 +10,9 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::cachefmt::{self, ImageLayer, LayerPart};
 use crate::model::parent_state::ParentState;
-use crate::model::reference::{Digest, Reference, Repository};
+use crate::model::reference::{Digest, Repository};
 use crate::plan::link::{Vain, Wanted};
 use crate::registry::Client;
-use crate::workflow::link::layers::layers;
 
 /// Layers of an image that are read at once.
 const AT_ONCE: usize = 4;
@@ -25,7 +24,7 @@ const MOST_FETCHED: u64 = 1 << 30;
 const MOST_ENTRIES: usize = 5_000;
 
 /// What is read for images that are learnt from at once. A layer that several of them have is read once.
-pub(super) struct Reading {
+pub(in crate::workflow) struct Reading {
     /// Where all of them write.
     places: Vec<String>,
     /// What was read, by the layer's blob.
@@ -34,20 +33,20 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Nothing is read yet.
-    pub(super) fn of<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> Self {
+    pub(in crate::workflow) fn of<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> Self {
         let places: BTreeSet<&String> = wanted.flat_map(|wanted| &wanted.destinations).collect();
         Reading { places: places.into_iter().cloned().collect(), parts: Mutex::default() }
     }
 
-    /// Learns from the layers of a pushed image what lies below its last steps.
-    pub(super) async fn learn(
+    /// Learns from the layers of a pushed image what lies below its last steps. `above`: how many layers those made.
+    pub(in crate::workflow) async fn learn(
         &self,
         client: &Client,
-        image: &Reference,
+        repository: &Repository,
+        mut layers: Vec<ImageLayer>,
         wanted: &Wanted,
         above: usize,
     ) -> Result<ParentState, Vain> {
-        let mut layers = layers(client, image).await.map_err(Vain::passing)?;
         let last = layers.split_off(layers.len().saturating_sub(above));
         let is_of_end = |layer: &ImageLayer| {
             ["COPY ", "ADD ", "WORKDIR "].iter().any(|name| layer.created_by.starts_with(name))
@@ -62,12 +61,9 @@ impl Reading {
             let reason = "the layers below are packed in a way that layerlift does not read";
             return Err(Vain::lasting(reason));
         }
-        let repository = image.repository();
-        let parts: Vec<Arc<OnceCell<LayerPart>>> = stream::iter(&layers)
-            .map(|layer| self.part(client, repository, layer))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let parts: Vec<_> = layers.iter().map(|layer| self.part(client, repository, layer)).collect();
+        let parts: Vec<Arc<OnceCell<LayerPart>>> =
+            stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
         let parts = parts.iter().filter_map(|part| part.get());
         let entries = cachefmt::overlaid(parts, &wanted.destinations)
             .ok_or_else(|| Vain::lasting("a layer may write through a symbolic link of another"))?;

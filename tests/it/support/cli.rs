@@ -105,7 +105,7 @@ impl TestEnv {
         std::fs::remove_file(&plugins).unwrap();
         std::os::unix::fs::symlink(self.path("bin"), &plugins).unwrap();
         let hide = "for word in \"$@\"; do case $word in \
-            */layerlift-*/Dockerfile) path=${word#*=}; rm -rf \"${path%/*}\" ;; esac; done";
+            */layerlift-*/*Dockerfile) path=${word#*=}; rm -rf \"${path%/*}\" ;; esac; done";
         self.add_program("docker-buildx", &format!("#!/bin/sh\n{hide}\nexec '{}' \"$@\"\n", real.display()));
     }
 
