@@ -115,9 +115,9 @@ impl Cache {
         self.records.iter().all(|record| record.results.is_empty())
     }
 
-    /// Whether it has these layers, the lowest first and each on top of the one before, by the digests of what they
-    /// unpack to.
-    pub fn has_layers(&self, diff_ids: &[Digest]) -> bool {
+    /// Whether what has these layers as its result, the lowest first, by the digests of what they unpack to, has no other
+    /// result: then a hit comes to just these.
+    pub fn holds_just(&self, diff_ids: &[Digest]) -> bool {
         let mut tops: BTreeSet<Option<usize>> = BTreeSet::from([None]);
         for diff_id in diff_ids {
             let is_next = |layer: &Layer| {
@@ -126,7 +126,9 @@ impl Cache {
             };
             tops = (0..self.layers.len()).filter(|at| is_next(&self.layers[*at])).map(Some).collect();
         }
-        !tops.is_empty()
+        let is_of = |record: &&Record| record.results.keys().any(|layer| tops.contains(&Some(*layer)));
+        let mut records = self.records.iter().filter(is_of).peekable();
+        records.peek().is_some() && records.all(|record| record.results.len() == 1)
     }
 
     /// The blobs that it needs, with their sizes, in the order of their digests.
@@ -315,6 +317,35 @@ fn dependencies_first(
 }
 
 #[cfg(test)]
+impl Cache {
+    /// One record whose result is these layers, the lowest first, by what they unpack to.
+    pub(crate) fn of_layers(diff_ids: &[Digest]) -> Cache {
+        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip".to_owned();
+        let blob = |diff_id: &Digest| Descriptor {
+            media_type: media_type.clone(),
+            digest: Digest::of(diff_id.as_str().as_bytes()),
+            size: 1,
+            annotations: BTreeMap::from([(DIFF_ID.to_owned(), diff_id.to_string())]),
+        };
+        let blobs: Vec<Descriptor> = diff_ids.iter().map(blob).collect();
+        let layer = |(at, blob): (usize, &Descriptor)| WireLayer {
+            blob: blob.digest.clone(),
+            parent: at.checked_sub(1),
+        };
+        let layers: Vec<WireLayer> = blobs.iter().enumerate().map(layer).collect();
+        let result =
+            crate::cachefmt::record::WireResult { layer: layers.len().saturating_sub(1), created_at: None };
+        let record = WireRecord {
+            digest: "run".to_owned(),
+            layers: vec![result],
+            chains: Vec::new(),
+            inputs: Vec::new(),
+        };
+        Cache::from_wire(&layers, vec![record], blobs).expect("a cache")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -356,26 +387,30 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_known_by_what_they_unpack_to() {
+    fn a_result_is_known_by_what_its_layers_unpack_to() {
         let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
         let unpacked = |name: &str| Digest::of(format!("unpacked {name}").as_bytes());
         let blob = |name: &str| descriptor(name, media_type, &[(DIFF_ID, unpacked(name).as_str())]);
         let layer = |name: &str, parent| WireLayer { blob: Digest::of(name.as_bytes()), parent };
         let layers = [layer("a", None), layer("b", Some(0)), layer("b", None)];
-        let record = |layer| WireRecord {
-            digest: format!("run {layer}"),
-            layers: vec![WireResult { layer, created_at: None }],
+        let record = |name: &str, layers: &[usize]| WireRecord {
+            digest: name.to_owned(),
+            layers: layers.iter().map(|layer| WireResult { layer: *layer, created_at: None }).collect(),
             chains: Vec::new(),
             inputs: Vec::new(),
         };
-        let cache = Cache::from_wire(&layers, vec![record(1), record(2)], vec![blob("a"), blob("b")]);
-        let cache = cache.expect("cache");
-        let has = |names: &[&str]| {
+        let holds = |records: Vec<WireRecord>, names: &[&str]| {
+            let cache = Cache::from_wire(&layers, records, vec![blob("a"), blob("b")]).expect("cache");
             let diff_ids: Vec<Digest> = names.iter().map(|name| unpacked(name)).collect();
-            cache.has_layers(&diff_ids)
+            cache.holds_just(&diff_ids)
         };
-        assert!(has(&["a", "b"]) && has(&["b"]) && has(&["a"]) && has(&[]));
-        assert!(!has(&["b", "a"]) && !has(&["a", "b", "b"]) && !has(&["c"]));
+        let one = || vec![record("make", &[1]), record("copy", &[2])];
+        assert!(holds(one(), &["a", "b"]) && holds(one(), &["b"]));
+        for names in [&["a"][..], &["b", "a"], &["a", "b", "b"], &["c"], &[]] {
+            assert!(!holds(one(), names), "{names:?}");
+        }
+        // BuildKit may take either.
+        assert!(!holds(vec![record("make", &[1, 2])], &["a", "b"]));
     }
 
     #[test]

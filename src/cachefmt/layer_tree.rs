@@ -27,8 +27,8 @@ const BESIDE_A_PATH: usize = 64;
 /// The longest path that Linux takes (`PATH_MAX`).
 const LONGEST_PATH: usize = 4096;
 
-/// More folders than any layer has.
-const MOST_FOLDERS: usize = 400_000;
+/// More than the folders of any layer, in the same bytes.
+const MOST_OF_FOLDERS: usize = 64 << 20;
 
 /// The most bytes of headers before one entry. Long names and attributes are read whole; Go takes 1 MiB of each.
 const MOST_OF_HEADERS: u64 = 4 << 20;
@@ -82,12 +82,12 @@ fn counts(path: &str, places: &[String]) -> bool {
 pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> {
     let mut part = LayerPart::default();
     let mut folders: HashSet<String> = HashSet::new();
-    let mut kept = 0;
+    let (mut kept, mut of_folders) = (0, 0);
     let left = Rc::new(Cell::new(MOST_OF_HEADERS));
     let mut archive = tar::Archive::new(Rationed { inner: layer, left: Rc::clone(&left) });
     for (index, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
-        if index == MOST_ENTRIES || kept >= MOST_KEPT || folders.len() >= MOST_FOLDERS {
+        if index == MOST_ENTRIES || kept >= MOST_KEPT || of_folders >= MOST_OF_FOLDERS {
             return Err(broken("more entries than are looked at"));
         }
         let content = entry.size().max(entry.header().entry_size()?);
@@ -105,9 +105,10 @@ pub fn layer_part(layer: impl Read, places: &[String]) -> io::Result<LayerPart> 
         let attributes = attributes(&mut entry)?;
         let kind = kind(&entry);
         match kind {
-            EntryKind::Folder => folders.insert(path.clone()),
-            _ => folders.remove(&path),
-        };
+            EntryKind::Folder if folders.insert(path.clone()) => of_folders += path.len() + BESIDE_A_PATH,
+            EntryKind::Folder => {}
+            _ => drop(folders.remove(&path)),
+        }
         if kind == EntryKind::Symlink || is_second_name(&entry, &part.links) {
             kept += path.len() + BESIDE_A_PATH;
             part.links.insert(path.clone());
@@ -394,18 +395,23 @@ mod tests {
         assert_eq!(part.entries.len(), 2);
     }
 
+    /// Appends an empty file with records before it.
+    fn append(builder: &mut tar::Builder<Vec<u8>>, extensions: &[(&str, &str)]) {
+        let extensions = extensions.iter().map(|(name, value)| (*name, value.as_bytes()));
+        builder.append_pax_extensions(extensions).expect("appended");
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, "a", io::empty()).expect("appended");
+    }
+
     #[test]
     fn what_readers_take_for_different_things_is_refused() {
         let named = |extensions: &[(&str, &str)]| {
             let mut builder = tar::Builder::new(Vec::new());
-            let extensions = extensions.iter().map(|(name, value)| (*name, value.as_bytes()));
-            builder.append_pax_extensions(extensions).expect("appended");
-            let mut header = tar::Header::new_ustar();
-            header.set_size(0);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mode(0o644);
-            builder.append_data(&mut header, "a", io::empty()).expect("appended");
+            append(&mut builder, extensions);
             let layer = builder.into_inner().expect("finished");
             let part = layer_part(&layer[..], &["/".to_owned()]).map_err(|error| error.to_string())?;
             Ok::<_, String>(part.entries.into_iter().map(|entry| entry.path).collect::<Vec<_>>())
@@ -422,13 +428,7 @@ mod tests {
         let mut builder = tar::Builder::new(Vec::new());
         for number in 0..12 {
             let path = format!("{number:04}{}", "/x".repeat(LONGEST_PATH / 2 - 4));
-            builder.append_pax_extensions([("path", path.as_bytes())]).expect("appended");
-            let mut header = tar::Header::new_ustar();
-            header.set_size(0);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mode(0o644);
-            builder.append_data(&mut header, "a", io::empty()).expect("appended");
+            append(&mut builder, &[("path", &path)]);
         }
         let layer = builder.into_inner().expect("finished");
         let error = layer_part(&layer[..], &["/".to_owned()]).expect_err("too much");

@@ -28,7 +28,7 @@ use crate::cli::app::{Format, PlanArgs};
 use crate::cli::failure::Failure;
 use crate::engine::buildctl;
 use crate::engine::command::{self, Collect};
-use crate::model::engine::{Engine, Frontend, Store};
+use crate::model::engine::{Driver, Engine, Frontend, Store};
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::request::Request;
 use crate::model::settings::Settings;
@@ -216,10 +216,14 @@ pub(super) fn engine_line(engine: &Engine) -> String {
     }
     let server = engine.server.map_or_else(|| "no engine".to_owned(), |version| format!("Docker {version}"));
     let buildx = engine.buildx.map_or_else(|| "no buildx".to_owned(), |version| format!("buildx {version}"));
-    let store = match engine.store {
-        Store::Containerd => "containerd store",
-        Store::GraphDriver => "graph driver store",
-        Store::Containers => "containers store",
+    let store = match (&engine.driver, engine.store) {
+        (_, Store::Containers) => "containers store",
+        (Driver::Docker, Store::Containerd) => "containerd store",
+        (Driver::Docker, Store::GraphDriver) => "graph driver store",
+        (Driver::DockerContainer, _) => "BuildKit in a container",
+        (Driver::Kubernetes, _) => "BuildKit in Kubernetes",
+        (Driver::Remote, _) => "a remote BuildKit",
+        (Driver::Other(name), _) => name,
     };
     format!("{server}, {buildx}, builder `{}`, {store}, {}{remote}", engine.builder, engine.platform)
 }

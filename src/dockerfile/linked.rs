@@ -1,7 +1,8 @@
 //! A copy of a Dockerfile in which some `COPY`s and `ADD`s have `--link`, and some `WORKDIR`s stand above them.
 //!
-//! The flag is put into the line that the instruction begins on, so that every line keeps its number, but for those that
-//! a `WORKDIR` is put above: they are one further down, up to where it stood.
+//! The flag is put into the line that the instruction begins on, so that every line keeps its number. A `WORKDIR` takes the
+//! place of a blank line or a comment there, and leaves a blank line; where there is none, all lines from there to where it
+//! stood are one further down.
 
 use super::instruction::{Flag, Instruction, Kind};
 use super::line::Span;
@@ -18,15 +19,21 @@ pub fn linked(text: &[u8], dockerfile: &Dockerfile, links: &[Link]) -> Option<Ve
         give_flag(lines.get_mut(link.line.checked_sub(1)?)?)?;
         expect_flag(&mut expected, link.line);
     }
-    let risen = links.iter().filter_map(|link| Some((link.line, link.above?)));
-    for (count, (line, above)) in risen.enumerate() {
-        let to = above + count;
-        raise(&mut lines, line, to)?;
-        expect_raised(&mut expected, line, to)?;
-    }
-    let copy = lines.concat();
-    let again = Dockerfile::parse(&copy).ok()?;
-    (again == expected).then_some(copy)
+    let risen: Vec<(usize, usize)> = links.iter().filter_map(|link| Some((link.line, link.above?))).collect();
+    let ways = [Way::IntoFreeLines, Way::DownByOne];
+    ways.into_iter().find_map(|way| {
+        let (mut lines, mut expected) = (lines.clone(), expected.clone());
+        for (count, (line, above)) in risen.iter().enumerate() {
+            let to = match way {
+                Way::IntoFreeLines => (above + count).checked_sub(risen.len())?,
+                Way::DownByOne => above + count,
+            };
+            way.raise(&mut lines, *line, to)?;
+            way.expect(&mut expected, *line, to, *above)?;
+        }
+        let copy = lines.concat();
+        (Dockerfile::parse(&copy).ok()? == expected).then_some(copy)
+    })
 }
 
 fn give_flag(line: &mut Vec<u8>) -> Option<()> {
@@ -53,34 +60,60 @@ fn expect_flag(expected: &mut Dockerfile, line: usize) {
     }
 }
 
-/// Puts a line where another one is, which comes after it then. Lines count from 1.
-fn raise(lines: &mut Vec<Vec<u8>>, line: usize, to: usize) -> Option<()> {
-    if !(1..line).contains(&to) || line > lines.len() {
-        return None;
-    }
-    let mut raised = lines.remove(line - 1);
-    // The last line of the file need not be ended.
-    if raised.last() != Some(&b'\n') {
-        raised.push(b'\n');
-    }
-    lines.insert(to - 1, raised);
-    Some(())
+/// How a line is put above others.
+#[derive(Clone, Copy)]
+enum Way {
+    /// In the place of lines that say nothing.
+    IntoFreeLines,
+    /// All others come after it.
+    DownByOne,
 }
 
-/// What the copy must be read as.
-fn expect_raised(expected: &mut Dockerfile, line: usize, to: usize) -> Option<()> {
-    let is_it =
-        |it: &Instruction| matches!(it.kind, Kind::Workdir(_)) && it.span == Span { first: line, last: line };
-    let stage = expected.stages.iter_mut().find(|stage| stage.instructions.iter().any(is_it))?;
-    let at = stage.instructions.iter().position(is_it)?;
-    let above = stage.instructions.iter().position(|it| it.span.first == to)?;
-    let mut raised = stage.instructions.remove(at);
-    raised.span = Span { first: to, last: to };
-    for lower in &mut stage.instructions[above..at] {
-        lower.span = Span { first: lower.span.first + 1, last: lower.span.last + 1 };
+impl Way {
+    /// Puts a line where another one is. Lines count from 1.
+    fn raise(self, lines: &mut Vec<Vec<u8>>, line: usize, to: usize) -> Option<()> {
+        if !(1..line).contains(&to) || line > lines.len() {
+            return None;
+        }
+        let mut raised = std::mem::replace(&mut lines[line - 1], b"\n".to_vec());
+        // The last line of the file need not be ended.
+        if raised.last() != Some(&b'\n') {
+            raised.push(b'\n');
+        }
+        match self {
+            Way::IntoFreeLines => {
+                let there = lines[to - 1].trim_ascii();
+                if !there.is_empty() && !there.starts_with(b"#") {
+                    return None;
+                }
+                lines[to - 1] = raised;
+            }
+            Way::DownByOne => {
+                lines.remove(line - 1);
+                lines.insert(to - 1, raised);
+            }
+        }
+        Some(())
     }
-    stage.instructions.insert(above, raised);
-    Some(())
+
+    /// What the copy must be read as.
+    fn expect(self, expected: &mut Dockerfile, line: usize, to: usize, above: usize) -> Option<()> {
+        let is_it = |it: &Instruction| {
+            matches!(it.kind, Kind::Workdir(_)) && it.span == Span { first: line, last: line }
+        };
+        let stage = expected.stages.iter_mut().find(|stage| stage.instructions.iter().any(is_it))?;
+        let at = stage.instructions.iter().position(is_it)?;
+        let below = if matches!(self, Way::DownByOne) { to } else { above };
+        let first = stage.instructions.iter().position(|it| it.span.first == below)?;
+        let mut raised = stage.instructions.remove(at);
+        raised.span = Span { first: to, last: to };
+        for lower in stage.instructions[first..at].iter_mut().filter(|_| matches!(self, Way::DownByOne)) {
+            lower.span = Span { first: lower.span.first + 1, last: lower.span.last + 1 };
+        }
+        stage.instructions.insert(first, raised);
+        stage.span.last = stage.instructions.last()?.span.last;
+        Some(())
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +148,13 @@ mod tests {
                 "FROM a\n\nCOPY b \\\n /c/\n# why\nENV d=e\n workdir /c\nCOPY f .\nWORKDIR /",
                 vec![3, 8],
                 vec![(7, 3)],
-                "FROM a\n\n workdir /c\nCOPY --link b \\\n /c/\n# why\nENV d=e\nCOPY --link f .\nWORKDIR /",
+                "FROM a\n workdir /c\nCOPY --link b \\\n /c/\n# why\nENV d=e\n\nCOPY --link f .\nWORKDIR /",
+            ),
+            (
+                "FROM a\nRUN b\n# c\n\nCOPY d /e/\nWORKDIR /e\nWORKDIR f\n",
+                vec![5],
+                vec![(6, 5), (7, 5)],
+                "FROM a\nRUN b\nWORKDIR /e\nWORKDIR f\nCOPY --link d /e/\n\n\n",
             ),
             (
                 "FROM a\r\nCOPY b /c/\r\nWORKDIR /c\r\nWORKDIR /d",

@@ -131,6 +131,7 @@ fn option(key: &str, value: &str) -> Option<Flag> {
         "platform" => Flag::text("platform", value),
         "no-cache" if value.is_empty() => Flag::on("no-cache"),
         "no-cache" => Flag::text("no-cache-filter", value),
+        "force-network-mode" => Flag::text("network", value),
         "cache-from" | "cache-imports" => Flag::text("cache-from", value),
         _ => match (named("build-arg:"), named("context:")) {
             (Some(argument), _) => Flag::text("build-arg", argument),

@@ -170,7 +170,7 @@ pub(super) async fn carry_out_prepared(
             let lasted = outcome.duration;
             let beside = Some(beside);
             let done = link::Done { request, prepared: &prepared, outcome: &mut outcome, beside };
-            link::remember(vec![done], lasted).await;
+            link::remember(world, vec![done], lasted).await;
             failure =
                 finish(request, &prepared, later, &docker, &built, &mut outcome, &mut warnings).await.err();
             if outcome.pending.is_some() && failure.is_none() {

@@ -18,18 +18,20 @@ use crate::plan::link::{Vain, carried, carried_unlinked};
 use crate::plan::steps::{Facts, Keep, Plan};
 use crate::report::explanation;
 use crate::workflow::decide::Prepared;
+use crate::workflow::error::Error;
 use crate::workflow::link::layers::{layers, pushed};
 use crate::workflow::link::learn::Reading;
 use crate::workflow::named::NamedDockerfile;
-use crate::workflow::pushed::Beside;
+use crate::workflow::pushed::{Beside, Learnt};
 use crate::workflow::records;
 use crate::workflow::source::Text;
+use crate::workflow::world::World;
 
 /// The longest time to learn in: this, or a part of the build's own where that is more.
 const PATIENCE: Duration = Duration::from_secs(3);
 const SHARE: u32 = 33;
 
-pub(super) use check::check;
+pub(super) use check::{Again, check};
 
 /// A Dockerfile with links in it, which is there as long as this value, and the flags that named the user's.
 pub(super) struct Rewritten {
@@ -65,11 +67,14 @@ pub(super) fn rewrite(prepared: &mut Prepared) -> Option<Rewritten> {
     }
 }
 
-/// The build as the user wrote it: for this reason, what lies below is not what the links were decided from.
-pub(super) fn restore(plan: &mut Plan, rewritten: &Rewritten, reason: &str) {
+/// The build as the user wrote it, for a reason.
+pub(super) fn restore(plan: &mut Plan, rewritten: &Rewritten, reason: &Again) {
     plan.build.flags.retain(|flag| flag.name != "file");
     plan.build.flags.extend(rewritten.as_written.iter().cloned());
-    plan.link.refute(reason);
+    match reason {
+        Again::Failed(reason) => plan.link.forget(reason),
+        Again::Refuted(reason) => plan.link.refute(reason),
+    }
 }
 
 fn write(prepared: &Prepared) -> Result<NamedDockerfile, String> {
@@ -116,8 +121,8 @@ pub(super) struct Done<'a> {
 
 /// Takes into the outcomes of builds, where there will be records of them, what is known of lower layers: what the links
 /// stand on, what is learnt now, from all at once, and what earlier builds knew that still holds. `lasted`: how long they
-/// took together.
-pub(super) async fn remember(mut builds: Vec<Done<'_>>, lasted: Duration) {
+/// took together. An interrupt ends it.
+pub(super) async fn remember(world: &World, mut builds: Vec<Done<'_>>, lasted: Duration) {
     builds.retain(|Done { prepared: Prepared { facts, plan, .. }, outcome, .. }| {
         // Where the cache is given up, every step runs, and nothing is gained.
         plan.keep != Keep::GivenUp && records::place(facts, plan, outcome).is_some()
@@ -125,7 +130,12 @@ pub(super) async fn remember(mut builds: Vec<Done<'_>>, lasted: Duration) {
     let wanted = builds.iter().filter_map(|it| it.prepared.plan.link.wanted.as_ref());
     let reading = Reading::of(wanted);
     let patience = PATIENCE.max(lasted / SHARE);
-    join_all(builds.into_iter().map(|it| one(it, &reading, patience))).await;
+    let all = async {
+        join_all(builds.into_iter().map(|it| one(it, &reading, patience))).await;
+        Ok::<_, Error>(())
+    };
+    // Whoever goes on from here heeds it.
+    let _ = world.unless_interrupted(all).await;
 }
 
 async fn one(Done { request, prepared, outcome, beside }: Done<'_>, reading: &Reading, patience: Duration) {
@@ -143,15 +153,15 @@ async fn one(Done { request, prepared, outcome, beside }: Done<'_>, reading: &Re
                 Some(beside) => beside.learnt().await,
                 None => None,
             };
-            match early.filter(|early| early.image.digest() == image.digest()).and_then(|early| early.below) {
-                Some(below) => below,
-                None => {
+            match early.filter(|early| early.image.digest() == image.digest()) {
+                Some(Learnt { below: below @ (Ok(_) | Err(Vain::Lasting(_))), .. }) => below,
+                _ => {
                     let layers = layers(client, &image).await.map_err(Vain::passing)?;
                     reading.learn(client, image.repository(), layers, wanted, linking.layers).await
                 }
             }
         };
-        let learnt = tokio::time::timeout(patience * 2u32.pow(wanted.tries), learning).await;
+        let learnt = tokio::time::timeout(patience * wanted.tries.saturating_add(1).min(2), learning).await;
         match learnt.unwrap_or(Err(Vain::Slow)) {
             Ok(state) => {
                 let again = linking.refuted.is_some();

@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::join_all;
+use futures_util::future::ready;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
@@ -18,11 +19,19 @@ use crate::workflow::decide::Prepared;
 use crate::workflow::link::layers::layers;
 use crate::workflow::link::learn::Reading;
 
+/// What is smaller, in bytes of packed layers, BuildKit has uploaded as soon as it would be mounted. And when it writes the
+/// cache's manifest, nothing may be mounted any more: the reference implementation of a registry keeps a file for each
+/// layer of a repository, which is empty for a moment while it is written (seen with 2.8: `provided digest did not match
+/// uploaded content`).
+const WORTH_A_MOUNT: u64 = 16 << 20;
+
+/// Layers that are mounted at once.
+const AT_ONCE: usize = 6;
+
 /// What was learnt of an image, by its digest.
 pub(super) struct Learnt {
     pub(super) image: Reference,
-    /// `None`: nothing was to be learnt when the build began.
-    pub(super) below: Option<Result<ParentState, Vain>>,
+    pub(super) below: Result<ParentState, Vain>,
 }
 
 /// Work beside a build. It is given up when this value goes.
@@ -81,31 +90,44 @@ struct Job {
 
 impl Job {
     async fn run(self, mut told: UnboundedReceiver<Reference>) -> Option<Learnt> {
+        // Nobody waits for what is not mounted by the end.
+        let mut mounts = JoinSet::new();
+        let mut mounted: HashSet<Reference> = HashSet::new();
         let mut last: Option<Learnt> = None;
         while let Some(image) = told.recv().await {
-            if last.as_ref().is_some_and(|last| last.image.digest() == image.digest()) {
-                continue;
+            // It may not be there: the engine says so of a push that fails, too.
+            let Ok(layers) = layers(&self.client, &image).await else { continue };
+            if mounted.insert(image.clone()) {
+                self.mount(&image, &layers, &mut mounts);
             }
-            let below = match layers(&self.client, &image).await {
-                Ok(layers) => tokio::join!(self.mount(&image, &layers), self.learn(&image, layers.clone())).1,
-                Err(reason) => Some(Err(Vain::passing(reason))),
-            };
-            last = Some(Learnt { image, below });
+            if last.as_ref().is_none_or(|last| last.image.digest() != image.digest()) {
+                let below = self.learn(&image, layers).await;
+                last = below.map(|below| Learnt { image, below }).or(last);
+            }
         }
         last
     }
 
     /// That it does not work costs what it was to save.
-    async fn mount(&self, image: &Reference, layers: &[ImageLayer]) {
-        let from = image.repository();
-        let is_apart = |into: &&Repository| *into != from && into.registry() == from.registry();
-        let Some(into) = self.into.as_ref().filter(is_apart) else { return };
+    fn mount(&self, image: &Reference, layers: &[ImageLayer], mounts: &mut JoinSet<()>) {
+        let from = image.repository().clone();
+        let is_apart = |into: &&Repository| **into != from && into.registry() == from.registry();
+        let Some(into) = self.into.as_ref().filter(is_apart).cloned() else { return };
         let missing =
-            layers.iter().map(|layer| &layer.blob.digest).filter(|blob| !self.there.contains(*blob));
-        let mounts: Vec<_> = missing.map(|blob| self.client.mount_blob(into, blob, from)).collect();
-        join_all(mounts).await;
+            layers.iter().map(|layer| &layer.blob).filter(|blob| !self.there.contains(&blob.digest));
+        let (missing, sizes): (Vec<Digest>, Vec<u64>) =
+            missing.map(|blob| (blob.digest.clone(), blob.size)).unzip();
+        if sizes.iter().sum::<u64>() < WORTH_A_MOUNT {
+            return;
+        }
+        let client = self.client.clone();
+        mounts.spawn(async move {
+            let requests: Vec<_> = missing.iter().map(|blob| client.mount_blob(&into, blob, &from)).collect();
+            stream::iter(requests).buffer_unordered(AT_ONCE).for_each(|_| ready(())).await;
+        });
     }
 
+    /// `None` where nothing is to be learnt.
     async fn learn(&self, image: &Reference, layers: Vec<ImageLayer>) -> Option<Result<ParentState, Vain>> {
         let wanted = self.wanted.as_ref()?;
         let reading = Reading::of(std::iter::once(wanted));

@@ -111,6 +111,27 @@ fn none() -> Vec<String> {
     Vec::new()
 }
 
+/// BuildKit would upload the image's layers once more, into the cache's repository.
+#[test]
+fn layers_of_the_image_are_mounted_for_the_cache() {
+    let dockerfile = "FROM busybox\nRUN dd if=/dev/urandom of=/large bs=1M count=24\nCOPY src/ /app/\n";
+    let job = Job::new("mounted", Project::with_dockerfile(dockerfile));
+    let image = job.proxy.reference(&format!("{}/app:2", job.repository));
+    let build = job.push(&["-t", &image]);
+    assert!(has_exported(&build), "{build}");
+    let manifest = job.registry.crane(&["manifest", "--platform=linux/amd64", &job.image()]).ok().text();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    let requests = job.proxy.requests();
+    let is_mounted = |digest: &str| {
+        let mount = format!("mount={}", digest.replace(':', "%3A"));
+        let is_it = |path: &str| path.contains("/cache/blobs/uploads/") && path.contains(&mount);
+        requests.iter().any(|it| it.method == "POST" && is_it(&it.path))
+    };
+    let lost: Vec<&Value> = layers.filter(|layer| !is_mounted(layer["digest"].as_str().unwrap())).collect();
+    assert_eq!(lost, [&Value::Null; 0], "{requests:?}");
+}
+
 #[test]
 fn without_a_step_one_manifest_is_put() {
     let mut job = Job::new("export", Project::new());

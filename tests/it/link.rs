@@ -109,6 +109,8 @@ CMD [\"cat\", \"one.txt\"]
         );
         // The first time, the folder is looked for there.
         assert_eq!(build.report["bytes"]["fetched"] != 0, fetches, "{build}");
+        let predicted = build.report["explanation"]["predicted"]["run"].as_u64().unwrap();
+        assert_eq!((predicted, build.executed().len()), if fetches { (2, 2) } else { (1, 1) }, "{build}");
         assert_eq!(build.warnings(), "");
         let steps: Vec<String> = build.steps().into_iter().map(|step| step.instruction).collect();
         assert!(
@@ -151,7 +153,8 @@ fn a_failure_names_the_lines_of_the_dockerfile() {
     let failed = build(&scene);
     assert_ne!(failed.finished.code, 0);
     let stderr = &failed.finished.stderr;
-    let warning = "building once more without links: a step failed that may have been built otherwise";
+    let warning =
+        "building once more without links: a step failed that is built otherwise than it is written";
     let first = stderr.find(warning).unwrap_or_else(|| panic!("{failed}"));
     assert!(stderr[first..].contains("6 | >>> COPY --from=tools /made /tools/"), "{failed}");
 }

@@ -14,6 +14,7 @@ mod render;
 mod shown;
 mod steps;
 
+pub use name::place;
 pub use pushed::pushed;
 pub use reader::{Format, Reader};
 pub use render::Renderer;

@@ -36,6 +36,12 @@ pub(super) fn step(name: &str) -> Option<StepName<'_>> {
     Some(StepName { stage: stage.join(" "), platform, number, of, instruction })
 }
 
+/// A step's stage, which is empty in a file that has one, and its number; `None` for what is no step.
+pub fn place(name: &str) -> Option<(String, usize)> {
+    let StepName { stage, number, .. } = step(name)?;
+    Some((stage, number as usize))
+}
+
 /// Whether it is the vertex of a `COPY --link` that puts what was copied on what is below.
 pub(super) fn is_link(name: &str) -> bool {
     without_target(name).starts_with("LINK ")

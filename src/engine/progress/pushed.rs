@@ -4,7 +4,8 @@ use crate::model::event::Event;
 use crate::model::reference::Reference;
 
 /// The image that an event tells to be in its registry by now, by its digest: `pushing manifest for
-/// r.io/app:1@sha256:...` (BuildKit `util/push/push.go`). The cache that is exported next is none.
+/// r.io/app:1@sha256:...` (BuildKit `util/push/push.go`, which ends it just so where the push failed). The cache that is
+/// exported next is none.
 pub fn pushed(event: &Event) -> Option<Reference> {
     let Event::Status { id, completed: true, .. } = event else { return None };
     let (name, digest) = id.strip_prefix("pushing manifest for ")?.rsplit_once('@')?;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::inputs::{Inputs, PartKind, StageInputs, StepInputs, StepRules};
 use crate::model::outcome::{BuildStatus, StageOutcome, StepOutcome, StepStatus};
+use crate::model::parent_state::Link;
 use crate::model::record::Record;
 use crate::model::reference::Digest;
 use crate::plan::explain::{Links, Recorded, is_base};
@@ -25,7 +26,11 @@ pub(super) fn answered<'a>(
             bases.map(|step| &step.digest).filter(|digest| left.contains(digest)).chain(steps).collect()
         }
         StepRules::EarlyBuildah if !from_registry.is_empty() => above_arguments(inputs, &left),
-        StepRules::BuildKit => without_left_out(inputs, left, records),
+        StepRules::BuildKit => {
+            let mut known = without_left_out(inputs, left, records);
+            known.extend(risen(inputs, records, links));
+            known
+        }
         _ => left,
     }
 }
@@ -112,6 +117,26 @@ fn left<'a>(records: &[&'a Recorded], links: Option<Links<'_>>) -> HashSet<&'a D
             .map(|(_, step)| &step.digest)
     };
     records.iter().flat_map(of_record).collect()
+}
+
+/// The `WORKDIR`s that rise above the copies before them, as they did in a build of the records: up there they do not
+/// depend on those copies, as their digests do.
+fn risen<'a>(inputs: &'a Inputs, records: &[&'a Recorded], links: Option<Links<'_>>) -> Vec<&'a Digest> {
+    let of_record = |it: &&'a Recorded| {
+        let inputs = it.record.inputs.as_ref();
+        inputs.map(|inputs| raised(inputs, &it.record.linked)).unwrap_or_default()
+    };
+    let text = |(stage, step): (&'a StageInputs, &'a StepInputs)| (&*stage.name, &*step.instruction);
+    let before: HashSet<(&str, &str)> = records.iter().flat_map(of_record).map(text).collect();
+    let now = raised(inputs, links.map(|links| links.made).unwrap_or_default());
+    now.into_iter().filter(|it| before.contains(&text(*it))).map(|(_, step)| &step.digest).collect()
+}
+
+/// The steps that were raised.
+fn raised<'a>(inputs: &'a Inputs, links: &[Link]) -> Vec<(&'a StageInputs, &'a StepInputs)> {
+    let is_raised = |step: &StepInputs| links.iter().any(|it| it.above.is_some() && it.step == step.digest);
+    let steps = inputs.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
+    steps.filter(|(_, step)| is_raised(step)).collect()
 }
 
 /// The stage images of the records, each as the digests of its steps, in the order in which the classic builder is given

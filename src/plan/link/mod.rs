@@ -53,6 +53,8 @@ const MOST_TRIES: u32 = 3;
 pub struct Linking {
     /// What is built otherwise than it is written, in the Dockerfile's order.
     pub links: Vec<Link>,
+    /// The same steps by stage and number, as they are built.
+    pub built: Vec<(String, usize)>,
     /// The order in which the steps are built, where it is another one than that of the Dockerfile.
     pub order: Option<Order>,
     /// What lies below, where it is known. With links, the image must have just these layers there.
@@ -241,7 +243,7 @@ struct Known<'a> {
     records: &'a [&'a Recorded],
     /// The digests of the steps that are in that cache.
     cached: &'a BTreeSet<&'a Digest>,
-    /// That cache; `None` where nobody has looked into it.
+    /// What is in that cache; `None` where nobody has looked into it.
     imported: Option<&'a Cache>,
 }
 
@@ -256,32 +258,34 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
         decisions.push(Decision { topic: TOPIC, choice, reason: reason.to_owned() });
         Some(reason.to_owned())
     };
+    // A base image's layers are those of its digest. Those of a step are what it left when it last ran.
+    let is_base = trailing.lower.len() == 1;
+    let is_held = |state: &ParentState| {
+        is_base || situation.imported.is_some_and(|cache| cache.holds_just(&state.layers))
+    };
     let is_known = |state: &&ParentState| {
         state.step == wanted.step && wanted.destinations.iter().all(|place| state.known.contains(place))
     };
-    let mut states = situation.all.iter().flat_map(|recorded| &recorded.record.parent_states);
-    let state = states.find(is_known);
+    let known: Vec<&ParentState> =
+        situation.all.iter().flat_map(|it| &it.record.parent_states).filter(is_known).collect();
+    let state = known.iter().copied().find(|state| is_held(state));
     if let Some(vain) = vain.filter(|it| it.destinations.is_empty() || state.is_none() && it.tries.is_none())
     {
         linking.reason = say("nothing".to_owned(), &vain.reason);
         return linking;
     }
     let Some(state) = state else {
-        linking.reason = say("nothing".to_owned(), "what lies below the last steps is not known yet");
+        let reason = match known.is_empty() {
+            true => "what lies below the last steps is not known yet",
+            false => "the cache has other layers below than those that are known",
+        };
+        linking.reason = say("nothing".to_owned(), reason);
         linking.wanted = Some(wanted);
         return linking;
     };
     if !trailing.lower.iter().all(|step| situation.cached.contains(&step.digest)) {
         // What they make may be something else than the last time.
         linking.reason = say("nothing".to_owned(), "steps below run, so that their layers are at hand");
-        linking.wanted = Some(wanted);
-        return linking;
-    }
-    // A base image's layers are those of its digest. Those of a step are what it left when it last ran.
-    let is_base = trailing.lower.len() == 1;
-    if !is_base && !situation.imported.is_some_and(|cache| cache.has_layers(&state.layers)) {
-        let reason = "the cache has other layers below than those that are known";
-        linking.reason = say("nothing".to_owned(), reason);
         linking.wanted = Some(wanted);
         return linking;
     }
@@ -297,6 +301,7 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
         linking.reason = say(choice, &reason);
     }
     (linking.links, linking.order) = rising::links(ends);
+    linking.built = rising::built(ends, linking.order.as_ref());
     let lines = |is_risen: bool| {
         let lines: Vec<usize> =
             linking.links.iter().filter(|link| link.above.is_some() == is_risen).map(|it| it.line).collect();
@@ -366,6 +371,7 @@ impl Linking {
     pub fn forget(&mut self, reason: &str) {
         self.links.clear();
         self.order = None;
+        self.built.clear();
         self.reason = Some(reason.to_owned());
     }
 

@@ -81,3 +81,15 @@ pub(super) fn links(ends: &[End<'_>]) -> (Vec<Link>, Option<Order>) {
     });
     (links.collect(), order)
 }
+
+/// These steps by stage and number, as they are built in this order; without the user's own links.
+pub(super) fn built(ends: &[End<'_>], order: Option<&Order>) -> Vec<(String, usize)> {
+    let own = ends.iter().filter(|end| !matches!(end.does, Does::Copies(copy) if copy.link));
+    let place = |end: &End<'_>| {
+        let number = end.step.number;
+        let moved = order.filter(|order| order.stage == end.stage.name);
+        let at = moved.and_then(|it| Some(it.first + it.written.iter().position(|other| *other == number)?));
+        (end.stage.name.clone(), at.unwrap_or(number))
+    };
+    own.map(place).collect()
+}

@@ -35,7 +35,7 @@ fn state(step: &Digest, known: &[&str], entries: &[&str]) -> ParentState {
     };
     ParentState {
         step: step.clone(),
-        layers: Vec::new(),
+        layers: vec![Digest::of(b"layer")],
         known: known.iter().map(|place| (*place).to_owned()).collect(),
         entries: entries.iter().map(entry).collect(),
         again: false,
@@ -254,7 +254,8 @@ fn decided(text: &str, before: &str, known: &[&str], linked_before: bool) -> (Li
         earlier.stages.iter().flat_map(|stage| &stage.steps).map(|step| &step.digest).collect();
     let mut decisions = Vec::new();
     let all = std::slice::from_ref(&recorded);
-    let imported = Some(&Cache::default());
+    let cache = Cache::of_layers(&[Digest::of(b"layer")]);
+    let imported = Some(&cache);
     let known = Known { graph: &graph, inputs: &now, all, records: &[&recorded], cached: &cached, imported };
     let linking = decide(known, &mut decisions);
     let said: Vec<String> = decisions.iter().map(|it| format!("{}: {}", it.choice, it.reason)).collect();
@@ -535,7 +536,8 @@ fn what_is_tried_in_vain_is_not_tried_again() {
             Recorded { reference: "r.io/c:main--record".to_owned(), scope: None, record: Arc::new(record) };
         let all = [recorded];
         let cached = BTreeSet::from([&now.stages[0].steps[0].digest, &below]);
-        let imported = Some(&Cache::default());
+        let cache = Cache::of_layers(&[Digest::of(b"layer")]);
+        let imported = Some(&cache);
         let records = &[&all[0]];
         let known = Known { graph: &graph, inputs: &now, all: &all, records, cached: &cached, imported };
         let mut decisions = Vec::new();

@@ -85,16 +85,17 @@ pub(super) async fn sign(
     let exported = &built.results.cache_digest;
     let signed = async {
         let manifest = client.get_manifest(reference).await?;
-        if let Some(exported) = exported.as_ref().filter(|exported| **exported != manifest.digest) {
-            return Ok(exported.clone());
+        if exported.as_ref().is_some_and(|exported| *exported != manifest.digest) {
+            return Ok(None);
         }
         let Ok(annotated) = cachefmt::annotate(&manifest.bytes, &provenance(facts)) else {
-            return Ok(manifest.digest);
+            return Ok(Some(manifest.digest));
         };
-        client.put_manifest(reference, &manifest.media_type, annotated.into()).await
+        client.put_manifest(reference, &manifest.media_type, annotated.into()).await.map(Some)
     };
     match signed.await {
-        Ok(digest) => kept.wrote("cache", reference, Some(digest.to_string())),
+        Ok(Some(digest)) => kept.wrote("cache", reference, Some(digest.to_string())),
+        Ok(None) => {}
         // The engine has written it; that it is not annotated, or cannot be seen from here, does it no harm.
         Err(Error::Unreachable { .. }) => kept.wrote("cache", reference, None),
         Err(error) => kept.warn(reference, error),

@@ -194,7 +194,7 @@ async fn build_left(
         outcome,
         beside: None,
     });
-    link::remember(done.collect(), lasted).await;
+    link::remember(world, done.collect(), lasted).await;
     for (index, ((it, warnings), member)) in
         prepared.members.iter().zip(&mut warnings).zip(&mut finished).enumerate()
     {

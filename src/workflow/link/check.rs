@@ -1,6 +1,6 @@
 //! Whether a linked build came to what the same build would have come to as it is written.
 
-use crate::engine::progress::Failure;
+use crate::engine::progress::{self, Failure};
 use crate::model::request::Request;
 use crate::plan::link::Linking;
 use crate::registry::Client;
@@ -8,31 +8,54 @@ use crate::workflow::engine_run::Built;
 use crate::workflow::link::Rewritten;
 use crate::workflow::link::layers::{layers, pushed};
 
+/// Why a build is to be run once more as it is written; a fragment of a sentence.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::workflow) enum Again {
+    /// It failed, and might not have failed so.
+    #[error("{0}")]
+    Failed(&'static str),
+    /// The links were decided from what does not hold, or nothing can be linked here.
+    #[error("{0}")]
+    Refuted(String),
+}
+
 /// Checks that the image that was pushed stands on the layers that the links were decided from, or that what failed is the
-/// user's own. `Err`: why the build is to be run once more as it is written.
+/// user's own.
 pub(in crate::workflow) async fn check(
     client: &Client,
     request: &Request,
     built: &Built,
     linking: &Linking,
     rewritten: &Rewritten,
-) -> Result<(), String> {
+) -> Result<(), Again> {
     if built.code != 0 {
         let path = rewritten.dockerfile.path();
         let folder = path.parent().unwrap_or(&path);
-        let reason = rejected(&built.errors, &folder.to_string_lossy());
-        let reason = reason.or_else(|| in_a_copy(&built.steps.failures()));
-        return reason.map_or(Ok(()), |reason| Err(reason.to_owned()));
+        if let Some(reason) = rejected(&built.errors, &folder.to_string_lossy()) {
+            return Err(Again::Refuted(reason.to_owned()));
+        }
+        return failed(built, linking).map_or(Ok(()), |reason| Err(Again::Failed(reason)));
     }
-    let Some(state) = &linking.state else { return Ok(()) };
+    match differs(client, request, built, linking).await {
+        Some(reason) => Err(Again::Refuted(reason)),
+        None => Ok(()),
+    }
+}
+
+/// Why the image may not stand on the layers that are known.
+async fn differs(client: &Client, request: &Request, built: &Built, linking: &Linking) -> Option<String> {
+    let state = linking.state.as_ref()?;
     let digest = built.results.digest.as_ref().map(ToString::to_string);
-    let image = pushed(request, digest.as_deref()).ok_or("the engine does not tell the image's digest")?;
-    let layers = layers(client, &image).await?;
+    let Some(image) = pushed(request, digest.as_deref()) else {
+        return Some("the engine does not tell the image's digest".to_owned());
+    };
+    let layers = match layers(client, &image).await {
+        Ok(layers) => layers,
+        Err(reason) => return Some(reason),
+    };
     let below = layers.iter().map(|layer| &layer.diff_id).take(state.layers.len());
-    match layers.len() == state.layers.len() + linking.layers && below.eq(&state.layers) {
-        true => Ok(()),
-        false => Err("the layers below are others than was expected".to_owned()),
-    }
+    let is_same = layers.len() == state.layers.len() + linking.layers && below.eq(&state.layers);
+    (!is_same).then(|| "the layers below are others than was expected".to_owned())
 }
 
 /// Why a build failed, if the reason is the Dockerfile of ours. `folder`: where that is.
@@ -54,17 +77,26 @@ fn rejected(errors: &[String], folder: &str) -> Option<&'static str> {
     })
 }
 
-/// Where what failed is a step that may have been built otherwise than it is written: it may not fail so, and the engine's
-/// message is to name the line that the user wrote. All before it is in the engine's store by now.
-fn in_a_copy(failures: &[Failure]) -> Option<&'static str> {
-    let copies = |failure: &Failure| {
-        let step = failure.vertex.split_once("] ").map_or("", |(_, step)| step);
-        ["COPY ", "ADD ", "WORKDIR ", "LINK "].iter().any(|name| step.starts_with(name))
+/// Why what failed might not fail as it is written, or is said of other lines than the user's.
+fn failed(built: &Built, linking: &Linking) -> Option<&'static str> {
+    let failures = built.steps.failures();
+    if failures.iter().any(|failure| is_of(linking, failure)) {
+        return Some("a step failed that is built otherwise than it is written");
+    }
+    // A command says nothing of lines; the frontend, where it refuses something, does.
+    let is_commands = |error: &String| error.contains("did not complete successfully");
+    let is_said_of_lines = linking.order.is_some() && !built.errors.iter().any(is_commands);
+    is_said_of_lines.then_some("lines of the Dockerfile were moved")
+}
+
+/// Whether what failed is one of the steps that are built otherwise than they are written.
+fn is_of(linking: &Linking, failure: &Failure) -> bool {
+    let Some((stage, number)) = progress::place(&failure.vertex) else { return false };
+    // In a file with one stage, the engine does not name it; of a bake's target, it names that before the stage.
+    let is_stage = |own: &str| {
+        stage.is_empty() || stage.rsplit(' ').next().is_some_and(|last| last.eq_ignore_ascii_case(own))
     };
-    failures
-        .iter()
-        .any(copies)
-        .then_some("a step failed that may have been built otherwise than it is written")
+    linking.built.iter().any(|(own, at)| *at == number && is_stage(own))
 }
 
 #[cfg(test)]
@@ -93,12 +125,14 @@ mod tests {
 
     #[test]
     fn what_may_have_failed_for_being_linked() {
-        let failed = |vertex: &str| Failure { vertex: vertex.to_owned(), error: "not found".to_owned() };
-        for vertex in
-            ["[2/3] COPY --link a b", "[api stage-1 3/3] WORKDIR /app", "[3/3] LINK COPY --link a b"]
-        {
-            assert!(in_a_copy(&[failed("[1/3] RUN x"), failed(vertex)]).is_some(), "{vertex}");
+        let linking = Linking { built: vec![("stage-1".to_owned(), 3)], ..Linking::default() };
+        let failed = |vertex: &str| {
+            is_of(&linking, &Failure { vertex: vertex.to_owned(), error: "not found".to_owned() })
+        };
+        assert!(failed("[stage-1 3/3] COPY --link a b") && failed("[api stage-1 3/3] WORKDIR /app"));
+        assert!(failed("[3/3] LINK COPY --link a b"));
+        for other in ["[stage-1 2/3] COPY a b", "[build 3/3] COPY a b", "exporting to image"] {
+            assert!(!failed(other), "{other}");
         }
-        assert_eq!(in_a_copy(&[failed("[2/3] RUN COPY x"), failed("exporting to image")]), None);
     }
 }
