@@ -56,6 +56,17 @@ pub(crate) struct Blob {
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
+/// How a cache holds the layers of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It does not.
+    Not,
+    /// What has them has other results too, and BuildKit may take either.
+    AmongOthers,
+    /// What has them has no other result: a hit comes to just these.
+    Alone,
+}
+
 /// An operation's key, and what it gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -115,9 +126,8 @@ impl Cache {
         self.records.iter().all(|record| record.results.is_empty())
     }
 
-    /// Whether what has these layers as its result, the lowest first, by the digests of what they unpack to, has no other
-    /// result: then a hit comes to just these.
-    pub fn holds_just(&self, diff_ids: &[Digest]) -> bool {
+    /// How it holds these layers, the lowest first, by the digests of what they unpack to.
+    pub fn holds(&self, diff_ids: &[Digest]) -> Held {
         let mut tops: BTreeSet<Option<usize>> = BTreeSet::from([None]);
         for diff_id in diff_ids {
             let is_next = |layer: &Layer| {
@@ -127,8 +137,11 @@ impl Cache {
             tops = (0..self.layers.len()).filter(|at| is_next(&self.layers[*at])).map(Some).collect();
         }
         let is_of = |record: &&Record| record.results.keys().any(|layer| tops.contains(&Some(*layer)));
-        let mut records = self.records.iter().filter(is_of).peekable();
-        records.peek().is_some() && records.all(|record| record.results.len() == 1)
+        match self.records.iter().filter(is_of).map(|record| record.results.len()).max() {
+            None => Held::Not,
+            Some(1) => Held::Alone,
+            Some(_) => Held::AmongOthers,
+        }
     }
 
     /// The blobs that it needs, with their sizes, in the order of their digests.
@@ -399,18 +412,17 @@ mod tests {
             chains: Vec::new(),
             inputs: Vec::new(),
         };
-        let holds = |records: Vec<WireRecord>, names: &[&str]| {
+        let held = |records: Vec<WireRecord>, names: &[&str]| {
             let cache = Cache::from_wire(&layers, records, vec![blob("a"), blob("b")]).expect("cache");
             let diff_ids: Vec<Digest> = names.iter().map(|name| unpacked(name)).collect();
-            cache.holds_just(&diff_ids)
+            cache.holds(&diff_ids)
         };
         let one = || vec![record("make", &[1]), record("copy", &[2])];
-        assert!(holds(one(), &["a", "b"]) && holds(one(), &["b"]));
+        assert_eq!([held(one(), &["a", "b"]), held(one(), &["b"])], [Held::Alone; 2]);
         for names in [&["a"][..], &["b", "a"], &["a", "b", "b"], &["c"], &[]] {
-            assert!(!holds(one(), names), "{names:?}");
+            assert_eq!(held(one(), names), Held::Not, "{names:?}");
         }
-        // BuildKit may take either.
-        assert!(!holds(vec![record("make", &[1, 2])], &["a", "b"]));
+        assert_eq!(held(vec![record("make", &[1, 2])], &["a", "b"]), Held::AmongOthers);
     }
 
     #[test]

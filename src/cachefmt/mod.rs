@@ -25,7 +25,7 @@ mod record;
 mod samples;
 pub mod summary;
 
-pub use cache::Cache;
+pub use cache::{Cache, Held};
 pub use cacheconfig::{Authored, IMPORT_LIMIT, write};
 pub use error::Error;
 pub use image_layers::{ImageLayer, image_layers};

@@ -25,7 +25,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::cachefmt::Cache;
+use crate::cachefmt::{Cache, Held};
 use crate::dockerfile::Graph;
 use crate::model::engine::{Driver, Frontend, ManifestForm};
 use crate::model::inputs::{File, Inputs, PartKind};
@@ -260,27 +260,32 @@ fn decide(situation: Known<'_>, decisions: &mut Vec<Decision>) -> Linking {
     };
     // A base image's layers are those of its digest. Those of a step are what it left when it last ran.
     let is_base = trailing.lower.len() == 1;
-    let is_held = |state: &ParentState| {
-        is_base || situation.imported.is_some_and(|cache| cache.holds_just(&state.layers))
+    let held = |state: &ParentState| match situation.imported {
+        _ if is_base => Held::Alone,
+        Some(cache) => cache.holds(&state.layers),
+        None => Held::Not,
     };
     let is_known = |state: &&ParentState| {
         state.step == wanted.step && wanted.destinations.iter().all(|place| state.known.contains(place))
     };
     let known: Vec<&ParentState> =
         situation.all.iter().flat_map(|it| &it.record.parent_states).filter(is_known).collect();
-    let state = known.iter().copied().find(|state| is_held(state));
+    let state = known.iter().copied().find(|state| held(state) == Held::Alone);
     if let Some(vain) = vain.filter(|it| it.destinations.is_empty() || state.is_none() && it.tries.is_none())
     {
         linking.reason = say("nothing".to_owned(), &vain.reason);
         return linking;
     }
     let Some(state) = state else {
+        let is_one_of_several = known.iter().any(|state| held(state) == Held::AmongOthers);
         let reason = match known.is_empty() {
             true => "what lies below the last steps is not known yet",
+            false if is_one_of_several => "the cache has several results of the last step below",
             false => "the cache has other layers below than those that are known",
         };
         linking.reason = say("nothing".to_owned(), reason);
-        linking.wanted = Some(wanted);
+        // Nobody can know which of several it will be.
+        linking.wanted = (!is_one_of_several).then_some(wanted);
         return linking;
     };
     if !trailing.lower.iter().all(|step| situation.cached.contains(&step.digest)) {

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
+use crate::cachefmt::merge;
 use crate::dockerfile::{Dockerfile, Inputs as GraphInputs, Operation, graph};
 use crate::model::inputs::{FileKind, Part, StageInputs, StepInputs, StepRules};
 use crate::model::outcome::{StageOutcome, StepOutcome, StepStatus};
@@ -307,6 +308,30 @@ fn only_the_end_of_the_target_is_linked() {
     let (linking, said) = decided(text, "old", &["/app", "/x", "/y"], false);
     assert_eq!(lines(&linking), [6], "{said}");
     assert!(said.starts_with("nothing up to line 5: `--chmod` is left as it is; line 6: "), "{said}");
+}
+
+/// What is known must be all that the cache has of the step below.
+#[test]
+fn the_cache_has_just_what_is_known() {
+    let graph = graph_of("FROM img\nRUN make\nCOPY dir /app");
+    let (earlier, now) = (inputs(&graph, "old"), inputs(&graph, "new"));
+    let below = earlier.stages[0].steps[1].digest.clone();
+    let recorded = recorded(earlier.clone(), Vec::new(), vec![state(&below, &["/app"], &[])]);
+    let cached: BTreeSet<&Digest> = earlier.stages[0].steps.iter().map(|step| &step.digest).collect();
+    let decided = |imported: Option<&Cache>| {
+        let all = std::slice::from_ref(&recorded);
+        let known =
+            Known { graph: &graph, inputs: &now, all, records: &[&recorded], cached: &cached, imported };
+        let linking = decide(known, &mut Vec::new());
+        (lines(&linking), linking.wanted.is_some(), linking.reason)
+    };
+    let [own, other] = ["layer", "other"].map(|name| Cache::of_layers(&[Digest::of(name.as_bytes())]));
+    assert_eq!(decided(Some(&own)), (vec![3], false, None));
+    let reason = "the cache has other layers below than those that are known".to_owned();
+    assert_eq!(decided(Some(&other)), (vec![], true, Some(reason.clone())));
+    assert_eq!(decided(None), (vec![], true, Some(reason)));
+    let reason = "the cache has several results of the last step below".to_owned();
+    assert_eq!(decided(Some(&merge(&[&own, &other]))), (vec![], false, Some(reason)));
 }
 
 /// Lines that are linked, `line^above` of those that rise, and the numbers of the steps in the order of the build.
