@@ -121,6 +121,23 @@ pub struct Resolution {
     pub reason: String,
 }
 
+impl Resolution {
+    /// What is in the ref that is read, where somebody has looked into it and all its layers are there.
+    pub fn content<'a>(&'a self, candidates: &'a [Candidate]) -> Option<&'a Cache> {
+        let read = self.read.as_ref()?;
+        let found = |candidate: &'a Candidate| match &candidate.finding {
+            Finding::Found(found) if candidate.reference == *read && found.gone.is_empty() => {
+                Some(&found.cache)
+            }
+            _ => None,
+        };
+        match &self.put {
+            Some(_) => self.cache.as_ref(),
+            None => candidates.iter().find_map(found),
+        }
+    }
+}
+
 /// What the chain is resolved for.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {

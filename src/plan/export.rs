@@ -374,7 +374,7 @@ mod tests {
             ("cache-from", "type=s3,bucket=b,secret_access_key=x"),
             ("cache-to", "type=gha,token=x"),
             ("build-context", "lib=https://user:token@git.example.com/lib.git"),
-            ("build-arg", "INDEX=https://token@pypi.example.com/simple?a=b"),
+            ("build-arg", "INDEX=https://token@index.example.com/simple?a=b"),
         ] {
             let request = Request { flags: vec![Flag::text(name, value)], ..detach().request };
             let case = Case { request, ..detach() };

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use crate::base::units;
-use crate::cachefmt::Cache;
 use crate::dockerfile::StageNode;
 use crate::model::record::Explanation;
 use crate::model::reference::Reference;
 use crate::model::request::Request;
 use crate::model::settings::{Settings, Strategy};
 use crate::plan::cache_flags;
-use crate::plan::chain::{self, Candidate, Finding, Reader, Resolution};
+use crate::plan::chain::{self, Reader, Resolution};
 use crate::plan::cheap;
 use crate::plan::command::{self, Build, CacheFlags, Unsupported};
 use crate::plan::compression::{self, Compression};
@@ -196,7 +195,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         settings,
         facts,
         strategy,
-        (situation, read_cache(facts, &chain)),
+        (situation, chain.content(&facts.candidates)),
         &mut linking,
     );
     let mut explanation = Situation { links: Some(link.links()), ..situation }.explain(None);
@@ -358,19 +357,6 @@ fn reading(request: &Request, strategy: Strategy, loss: Option<Loss>, decisions:
     };
     decisions.push(Decision { topic: "read", choice: "nothing".to_owned(), reason: reason.to_owned() });
     false
-}
-
-/// What is in the cache that is read, where somebody has looked into it, and all its layers are there.
-fn read_cache<'a>(facts: &'a Facts, chain: &'a Resolution) -> Option<&'a Cache> {
-    let read = chain.read.as_ref()?;
-    let found = |candidate: &'a Candidate| match &candidate.finding {
-        Finding::Found(found) if candidate.reference == *read && found.gone.is_empty() => Some(&found.cache),
-        _ => None,
-    };
-    match &chain.put {
-        Some(_) => chain.cache.as_ref(),
-        None => facts.candidates.iter().find_map(found),
-    }
 }
 
 /// What is kept for the next build; adds what the build itself must be told.
