@@ -40,8 +40,7 @@ pub(super) fn first(ends: &[End<'_>], mut left: Vec<Option<String>>) -> (usize, 
     loop {
         let last = left.iter().rposition(Option::is_some);
         let from = last.map_or(0, |last| last + 1);
-        let is_first = |end: &&End<'_>| matches!(end.does, Does::Enters(_));
-        let from = from + ends[from..].iter().take_while(is_first).count();
+        let from = from + ends[from..].iter().take_while(|end| end.enters()).count();
         match obstacle(&ends[from..]) {
             Some((at, reason)) => left[from + at] = Some(reason.to_owned()),
             None => return (from, last.and_then(|last| left[last].take())),
@@ -51,7 +50,7 @@ pub(super) fn first(ends: &[End<'_>], mut left: Vec<Option<String>>) -> (usize, 
 
 /// The first `WORKDIR` that cannot be built above the first of these steps, and why.
 fn obstacle(ends: &[End<'_>]) -> Option<(usize, &'static str)> {
-    let enters = ends.iter().enumerate().filter(|(_, end)| matches!(end.does, Does::Enters(_)));
+    let enters = ends.iter().enumerate().filter(|(_, end)| end.enters());
     enters.into_iter().find_map(|(at, end)| {
         let before = &ends[..at];
         let is_relative = |end: &End<'_>| matches!(end.does, Does::Copies(copy) if copy.is_relative);
@@ -64,18 +63,14 @@ fn obstacle(ends: &[End<'_>]) -> Option<(usize, &'static str)> {
 
 /// What of these steps is built otherwise than it is written, and in which order.
 pub(super) fn links(ends: &[End<'_>]) -> (Vec<Link>, Option<Order>) {
-    let rises = |end: &&End<'_>| matches!(end.does, Does::Enters(_));
     let Some(first) = ends.first() else { return (Vec::new(), None) };
-    let links = ends.iter().filter_map(|end| {
-        let above = match end.does {
-            Does::Copies(copy) if copy.link => return None,
-            Does::Copies(_) => None,
-            Does::Enters(_) => Some(first.step.line),
-        };
-        Some(Link { line: end.step.line, step: end.step.digest.clone(), above })
+    let links = ends.iter().filter(|end| !end.is_linked()).map(|end| {
+        let above = end.enters().then_some(first.step.line);
+        Link { line: end.step.line, step: end.step.digest.clone(), above }
     });
-    let order = ends.iter().rposition(|end| rises(&end)).map(|last| {
-        let (risen, others): (Vec<&End<'_>>, Vec<&End<'_>>) = ends[..=last].iter().partition(rises);
+    let order = ends.iter().rposition(End::enters).map(|last| {
+        let (risen, others): (Vec<&End<'_>>, Vec<&End<'_>>) =
+            ends[..=last].iter().partition(|end| end.enters());
         let written = risen.into_iter().chain(others).map(|end| end.step.number).collect();
         Order { stage: first.stage.name.clone(), first: first.step.number, written }
     });
@@ -84,7 +79,7 @@ pub(super) fn links(ends: &[End<'_>]) -> (Vec<Link>, Option<Order>) {
 
 /// These steps by stage and number, as they are built in this order; without the user's own links.
 pub(super) fn built(ends: &[End<'_>], order: Option<&Order>) -> Vec<(String, usize)> {
-    let own = ends.iter().filter(|end| !matches!(end.does, Does::Copies(copy) if copy.link));
+    let own = ends.iter().filter(|end| !end.is_linked());
     let place = |end: &End<'_>| {
         let number = end.step.number;
         let moved = order.filter(|order| order.stage == end.stage.name);

@@ -25,6 +25,18 @@ pub(super) struct End<'a> {
     pub(super) does: Does<'a>,
 }
 
+impl End<'_> {
+    /// Whether it is a `WORKDIR`.
+    pub(super) fn enters(&self) -> bool {
+        matches!(self.does, Does::Enters(_))
+    }
+
+    /// Whether it copies as a layer of its own already, as it is written.
+    pub(super) fn is_linked(&self) -> bool {
+        matches!(self.does, Does::Copies(copy) if copy.link)
+    }
+}
+
 /// What it does.
 #[derive(Clone, Copy)]
 pub(super) enum Does<'a> {
@@ -42,7 +54,7 @@ pub(super) fn trailing<'a>(graph: &'a Graph, inputs: &'a Inputs) -> Option<Trail
         if !is_own(graph, it.stage) {
             break;
         }
-        let is_last = ends.iter().all(|end| matches!(end.does, Does::Enters(_)));
+        let is_last = ends.iter().all(End::enters);
         let does = match it.operation {
             // What a trigger of the base does stands in no line of the Dockerfile.
             _ if it.step.instruction.to_uppercase().starts_with("ONBUILD ") => None,
@@ -56,11 +68,10 @@ pub(super) fn trailing<'a>(graph: &'a Graph, inputs: &'a Inputs) -> Option<Trail
         let Some(does) = does else { break };
         ends.push(End { stage: it.stage, step: it.step, does });
     }
-    while ends.pop_if(|end| matches!(end.does, Does::Enters(_))).is_some() {}
+    while ends.pop_if(|end| end.enters()).is_some() {}
     ends.reverse();
     let lower: Vec<&StepInputs> = steps[..steps.len() - ends.len()].iter().map(|it| it.step).collect();
-    let is_of_use = |end: &End<'_>| !matches!(end.does, Does::Copies(Copy { link: true, .. }));
-    ends.iter().any(is_of_use).then_some(Trailing { below: lower.last()?, lower, ends })
+    ends.iter().any(|end| !end.is_linked()).then_some(Trailing { below: lower.last()?, lower, ends })
 }
 
 /// Whether a stage of the target's chain is needed for nothing but what stands on it there.
