@@ -8,7 +8,8 @@ use crate::base::process::Command;
 use crate::invocation::BuildctlLine;
 use crate::model::engine::{Driver, Engine, Frontend, Store, Version};
 use crate::model::platform::Platform;
-use crate::plan::command::Build;
+use crate::model::request::Flag;
+use crate::plan::command::{Build, CACHE_ONLY};
 
 /// Asks the BuildKit behind a line who it is. BuildKit before 0.11 does not tell its version.
 pub fn workers(line: &BuildctlLine) -> Command {
@@ -73,7 +74,8 @@ pub fn build(engine: &Engine, line: &BuildctlLine, build: &Build, metadata: Opti
     let given = line.request.as_ref().map(|request| request.flags.as_slice()).unwrap_or_default();
     let mut words = line.globals.clone();
     words.push("build".to_owned());
-    words.extend(line.flags.iter().cloned());
+    let is_for_cache = build.flags.contains(&Flag::text("output", CACHE_ONLY));
+    words.extend(if is_for_cache { &line.of_steps } else { &line.flags }.iter().cloned());
     for (flag, name) in [("cache-from", "--import-cache"), ("cache-to", "--export-cache")] {
         // What the user gave stands in the line already.
         for added in build.flags.iter().filter(|it| it.name == flag && !given.contains(it)) {
@@ -115,6 +117,12 @@ mod tests {
         insta::assert_snapshot!(build(&old, &line, &plan.without_cache_from(), Some(Path::new("m.json"))),
             @"buildctl --addr tcp://b:1234 build --frontend dockerfile.v0 --local 'context=.' --export-cache 'type=inline' --progress plain --metadata-file m.json");
         assert!(build(&new, &line, &plan, Some(Path::new("m"))).to_string().contains("--progress rawjson"));
+        let cache = crate::plan::command::export_build(&plan, "type=registry,ref=r/c:x");
+        let pushes = self::line(
+            "build --output type=image,push=true -o=type=oci --frontend dockerfile.v0 --local context=.",
+        );
+        insta::assert_snapshot!(build(&old, &pushes, &cache, None),
+            @"buildctl build --frontend dockerfile.v0 --local 'context=.' --import-cache 'type=registry,ref=r/c:main' --export-cache 'type=registry,ref=r/c:x'");
         insta::assert_snapshot!(workers(&line), @"buildctl --addr tcp://b:1234 debug workers --format '{{json .}}'");
     }
 

@@ -18,6 +18,12 @@ const FLAGS: Table = Table(
     registry-auth-tlscontext= secret= source-policy-file= ssh= trace=",
 );
 
+/// Flags of `build` that say how it is told of.
+const OF_THE_LOG: [&str; 2] = ["progress", "metadata-file"];
+
+/// Flags of `build` that say what becomes of its result.
+const OF_THE_RESULT: [&str; 5] = ["o", "output", "exporter", "exporter-opt", "ref-file"];
+
 /// A `buildctl build` line, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildctlLine {
@@ -27,6 +33,8 @@ pub struct BuildctlLine {
     pub address: Option<String>,
     /// Flags of `build` as given, without the form of the log and the file for metadata.
     pub flags: Vec<String>,
+    /// Of these, what says how to build, and not what becomes of the result. Without an output, buildctl drops it.
+    pub of_steps: Vec<String>,
     /// The same build as a line of `docker build`, or why it cannot be said so.
     pub request: Result<Request, &'static str>,
 }
@@ -45,8 +53,9 @@ pub fn buildctl_line(words: &[String]) -> Result<BuildctlLine, Left> {
     }
     let globals = invocation.globals;
     let address = leading(&globals, GLOBALS, Style::GoFlag)?.value("addr");
-    let flags = line.words_without(&["progress", "metadata-file"]);
-    Ok(BuildctlLine { globals, address, flags, request: request(&line) })
+    let flags = line.words_without(&OF_THE_LOG);
+    let of_steps = line.words_without(&[&OF_THE_LOG[..], &OF_THE_RESULT[..]].concat());
+    Ok(BuildctlLine { globals, address, flags, of_steps, request: request(&line) })
 }
 
 /// The words with `build` in front, unless there is a subcommand among them: `layerlift buildctl --frontend ...` is a build.

@@ -217,6 +217,9 @@ const OF_THE_IMAGE: &[&str] = &[
     "debug",
 ];
 
+/// The output that makes nothing (docker/buildx#337).
+pub const CACHE_ONLY: &str = "type=cacheonly";
+
 /// A build that was just run, once more, to do nothing but export its cache: every step is cached in the engine. It reads
 /// what the build read, since layers that the engine has not fetched come from there, and asks for base images as it did.
 /// It has the user's secrets, too: a step that ran once more without one could end otherwise, for the next build to find.
@@ -224,8 +227,8 @@ const OF_THE_IMAGE: &[&str] = &[
 pub fn export_build(build: &Build, to: &str) -> Build {
     let request = build.as_request();
     let mut flags: Vec<Flag> = request.flags_without(OF_THE_IMAGE).cloned().collect();
-    // An output that makes nothing (docker/buildx#337); without one, `docker build` loads an image.
-    flags.extend([Flag::text("output", "type=cacheonly"), Flag::text("cache-to", to)]);
+    // Without an output, `docker build` loads an image.
+    flags.extend([Flag::text("output", CACHE_ONLY), Flag::text("cache-to", to)]);
     Build { flags, context: request.context }
 }
 

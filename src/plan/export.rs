@@ -8,6 +8,8 @@
 //!   exported, and one manifest puts it under the scope's own ref. Should a step run all the same, the export is made up
 //!   for by a second call, in which every step is cached.
 //! - *`--detach-cache`*: that second call is left to `layerlift cache flush`.
+//!
+//! Of images that are built together each has such a call of its own, unless no line of `docker build` can say it.
 
 use crate::model::engine::Frontend;
 use crate::model::reference::{Digest, Reference};
@@ -50,6 +52,8 @@ pub(super) struct Known<'a> {
     pub(super) request: &'a Request,
     pub(super) settings: &'a Settings,
     pub(super) frontend: Frontend,
+    /// What of the image no line can say.
+    pub(super) beyond: &'a [String],
     /// Whether it is known what the image is made from, or why not.
     pub(super) inputs: Result<(), &'a str>,
     pub(super) candidates: &'a [Candidate],
@@ -71,9 +75,7 @@ pub(super) fn apart(
         Keep::Export(own) if known.can_defer() => own,
         other => {
             if known.settings.detach_cache && !matches!(other, Keep::Nothing | Keep::GivenUp) {
-                decisions.push(with_build(
-                    "only the `registry` strategy of `build` with buildx can leave it for later",
-                ));
+                decisions.push(with_build(ONLY_BUILD));
             }
             return other;
         }
@@ -108,6 +110,8 @@ pub(super) fn apart(
 
 const TOPIC: &str = "write";
 
+const ONLY_BUILD: &str = "only the `registry` strategy of `build` with buildx can leave it for later";
+
 fn with_build(reason: &str) -> Decision {
     Decision {
         topic: TOPIC,
@@ -117,16 +121,16 @@ fn with_build(reason: &str) -> Decision {
 }
 
 impl<'a> Known<'a> {
-    /// Whether a second call can export what the first one built: not of images that are built together, nor of a line
-    /// that somebody else's program is given as it stands.
+    /// Whether a second call can export what the first one built.
     fn can_defer(self) -> bool {
-        self.frontend == Frontend::Buildx && self.settings.member.is_none()
+        matches!(self.frontend, Frontend::Buildx | Frontend::Buildctl) && self.beyond.is_empty()
     }
 
     /// Whether the export is left for later; an error says why not, although that was asked for.
     fn may_detach(self) -> Option<Result<(), String>> {
         let reason = match (&self.request.context, self.inputs) {
             _ if !self.settings.detach_cache => return None,
+            _ if self.frontend != Frontend::Buildx || self.settings.member.is_some() => ONLY_BUILD.to_owned(),
             (Context::Stdin, _) => "the build context on standard input comes once".to_owned(),
             (Context::Remote(_), _) => "what is at the build context's address may change".to_owned(),
             // A step that an engine has forgotten would run without it, and the cache would hold what that came to.
@@ -238,6 +242,10 @@ mod tests {
         }
     }
 
+    fn member() -> Settings {
+        Settings { member: Some("api".to_owned()), ..Settings::default() }
+    }
+
     fn missing(text: &str) -> Candidate {
         Candidate { finding: Finding::Missing, ..found(text, "") }
     }
@@ -247,6 +255,7 @@ mod tests {
         request: Request,
         settings: Settings,
         frontend: Frontend,
+        beyond: Vec<String>,
         inputs: Result<(), &'static str>,
         candidates: Vec<Candidate>,
         read: &'static str,
@@ -260,6 +269,7 @@ mod tests {
                 request: Request { flags: Vec::new(), context: Context::Folder(".".into()) },
                 settings: Settings::default(),
                 frontend: Frontend::Buildx,
+                beyond: Vec::new(),
                 inputs: Ok(()),
                 candidates: vec![missing(OWN), found(MAIN, "main")],
                 read: MAIN,
@@ -279,6 +289,7 @@ mod tests {
                 request: &self.request,
                 settings: &self.settings,
                 frontend: self.frontend,
+                beyond: &self.beyond,
                 inputs: self.inputs,
                 candidates: &self.candidates,
                 chain: &chain,
@@ -318,8 +329,10 @@ mod tests {
         assert_eq!(said, format!("{OWN}, by one manifest when no step runs"));
         let same = Case { candidates: vec![found(OWN, "main"), found(MAIN, "main")], ..Case::default() };
         assert_eq!(same.deferred(), Some((Some(Cover::Own), false)));
-        let own = Case { candidates: vec![found(OWN, "own")], read: OWN, ..Case::default() };
-        assert_eq!(own.deferred(), Some((Some(Cover::Own), false)));
+        let own = || Case { candidates: vec![found(OWN, "own")], read: OWN, ..Case::default() };
+        assert_eq!(own().deferred(), Some((Some(Cover::Own), false)));
+        assert!(Case { settings: member(), ..own() }.deferred().is_some(), "one of several images");
+        assert!(Case { frontend: Frontend::Buildctl, ..own() }.deferred().is_some(), "buildctl");
     }
 
     #[test]
@@ -333,7 +346,6 @@ mod tests {
             flags: vec![Flag::text("no-cache-filter", "build")],
             context: Context::Folder(".".into()),
         };
-        let member = Settings { member: Some("api".to_owned()), ..Settings::default() };
         let elsewhere = vec![found("r.io/other/cache:branch-main", "main")];
         let cases = [
             ("a step runs", Case { predicted: Some((1, 7)), ..Case::default() }),
@@ -343,8 +355,8 @@ mod tests {
             ("layers are gone", Case { candidates: vec![gone], ..Case::default() }),
             ("it is not seen", Case { candidates: vec![hidden, found(MAIN, "main")], ..Case::default() }),
             ("steps run for sure", Case { request: filter, ..Case::default() }),
-            ("one of several images", Case { settings: member, ..Case::default() }),
-            ("buildctl", Case { frontend: Frontend::Buildctl, ..Case::default() }),
+            ("no line says it", Case { beyond: vec!["`x`".to_owned()], ..Case::default() }),
+            ("buildah", Case { frontend: Frontend::Buildah, ..Case::default() }),
             (
                 "another repository",
                 Case { candidates: elsewhere, read: "r.io/other/cache:branch-main", ..Case::default() },
@@ -383,6 +395,14 @@ mod tests {
         for value in ["MAIL=a@example.com", "URL=https://example.com/@scope/x", "TOKEN_FILE=x"] {
             let request = Request { flags: vec![Flag::text("build-arg", value)], ..detach().request };
             assert_eq!(Case { request, ..detach() }.deferred(), Some((None, true)), "{value}");
+        }
+        let several = Settings { detach_cache: true, ..member() };
+        for case in
+            [Case { settings: several, ..detach() }, Case { frontend: Frontend::Buildctl, ..detach() }]
+        {
+            assert!(
+                case.deferred().is_none() && said(case).contains("only the `registry` strategy of `build`")
+            );
         }
         let folder = Keep::Folder { fresh: "a".into(), place: "b".into() };
         let (keep, _, said) = detach().keep(folder.clone());

@@ -58,6 +58,8 @@ pub struct Facts {
     pub exposed: Option<PathBuf>,
     /// Why no `COPY` of it is made a layer of its own, where it is built together with others.
     pub not_linked: Option<String>,
+    /// What of it no line of `docker build` can say, where it is built together with others.
+    pub beyond: Vec<String>,
     /// The modes of the files that are built.
     pub modes: Modes,
     /// What went wrong while the facts were gathered.

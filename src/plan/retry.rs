@@ -27,11 +27,11 @@ const FETCH_FAILURES: [&str; 13] = [
 
 /// Phrases for "the image could not be pushed" where trying again may help.
 const TEMPORARY: [&str; 12] = [
-    "429",
-    "500",
-    "502",
-    "503",
-    "504",
+    ": 429",
+    ": 500",
+    ": 502",
+    ": 503",
+    ": 504",
     "too many requests",
     "connection reset",
     "connection refused",
@@ -66,7 +66,10 @@ pub fn cache_is_to_blame(errors: &[String], reference: &Reference, blobs: &BTree
 pub fn push_may_pass(errors: &[String]) -> bool {
     errors.iter().any(|error| {
         let lower = error.to_ascii_lowercase();
-        lower.contains("failed to push") && TEMPORARY.iter().any(|phrase| lower.contains(phrase))
+        // BuildKit says what it did; the engine that buildx has push what was built (buildx before 0.22) does not. What
+        // BuildKit reads for a build never stands alone.
+        let is_push = lower.contains("failed to push") || lower.starts_with("unexpected status from ");
+        is_push && TEMPORARY.iter().any(|phrase| lower.contains(phrase))
     })
 }
 
@@ -115,7 +118,13 @@ mod tests {
         assert!(push(
             "failed to push r/a:1: unexpected status from PUT request to http://r/v2/a: 503 Service Unavailable"
         ));
-        assert!(!push("failed to push r/a:1: server message: insufficient_scope: authorization failed"));
+        assert!(push(
+            "unexpected status from HEAD request to http://r/v2/a/manifests/1: 500 Internal Server Error"
+        ));
+        assert!(!push("failed to push r:5000/a:1: server message: insufficient_scope: authorization failed"));
+        assert!(!push(
+            "r/a:1: failed to resolve source metadata for r/a:1: unexpected status from HEAD request: 503"
+        ));
         assert!(!push("process \"sh\" did not complete successfully: exit code: 500"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::clock;
 use crate::base::process;
 use crate::engine::docker::Docker;
+use crate::engine::progress::Steps;
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::Request;
 use crate::plan::chain::Finding;
@@ -35,6 +36,8 @@ pub(super) async fn run(
     let printer = runner.world.printer;
     let mut pushes = 1;
     let mut number = 0;
+    // What it did before a push failed.
+    let mut done = Steps::default();
     loop {
         number += 1;
         let format = engine_run::format(engine);
@@ -52,7 +55,8 @@ pub(super) async fn run(
         if is_log {
             printer.message(&sections.close(clock::now()));
         }
-        let built = built?;
+        let mut built = built?;
+        built.steps = built.steps.after(&done);
         if built.code == 0 {
             return Ok(built);
         }
@@ -67,6 +71,7 @@ pub(super) async fn run(
             again(format!("the image could not be pushed; trying again ({pushes} of {})", PUSH_TRIES - 1));
             tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
             pushes += 1;
+            done = built.steps;
         } else {
             // Quiet is about what goes well, as with `docker build -q`.
             if is_quiet {

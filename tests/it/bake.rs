@@ -1,9 +1,10 @@
 //! `layerlift bake` on real engines: groups, variables, inheritance, matrices, targets that build on targets, `--set`.
 
 use crate::support::engine::{Engine, Kind};
+use crate::support::job::{self, Event};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::Registry;
-use crate::support::services::Services;
+use crate::support::services::{GroupBuild, Services};
 
 #[test]
 fn docker_28_containerd() {
@@ -70,6 +71,57 @@ fn docker_28_graph() {
     let job = ["--push", "--allow=network.host", "--set", "tools.output=type=cacheonly", "job-one"];
     let built = scene.build("bake", &job).made();
     assert_eq!(built.members(), ["tools", "job-one"], "{built}");
+}
+
+/// Each target by itself: what no step of it ran for is not exported, and what ran although it was thought cached is.
+#[test]
+fn only_what_is_new_is_exported() {
+    let mut scene = Services::new(Kind::Docker28Containerd);
+    let line = ["--push", "--allow=network.host"];
+    let written = |build: &GroupBuild| build.written(|what| what.starts_with("cache"));
+    let _ = scene.build("bake", &line).made();
+    let cache = scene.registry.reference(&format!("{}/cache", scene.repository));
+    let refs = |branch: &str| {
+        let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
+        let ours = tags.filter(|it| it.contains(&format!(":{branch}--")) && !it.ends_with("--record"));
+        ours.map(|it| it.rsplit(':').next().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    let main = refs("branch-main");
+    assert!(
+        matches!(main.as_slice(), [api, web] if api.contains("--api-") && web.contains("--web-")),
+        "{main:?}"
+    );
+    let early = scene.registry.digest(&format!("{cache}:{}", main[0]));
+    let image = scene.registry.reference(&scene.repository);
+
+    // On the branch that has written them, and on a new one.
+    scene.reset();
+    let unchanged = scene.build("bake", &line).made();
+    assert!(!unchanged.finished.stderr.contains("exporting cache to registry"), "{unchanged}");
+    assert_eq!(written(&unchanged), [""; 0], "{unchanged}");
+    scene.test.set_job(job::gitlab(&image, Event::Branch("feature")));
+    scene.reset();
+    let branch = scene.build("bake", &line).made();
+    assert!(!branch.finished.stderr.contains("exporting cache to registry"), "{branch}");
+    let retagged = "cache (retagged, nothing exported)";
+    assert_eq!(written(&branch), [format!("api: {retagged}"), format!("web: {retagged}")], "{branch}");
+
+    scene.write("api/a.txt", "changed\n");
+    scene.test.set_job(job::gitlab(&image, Event::Branch("main")));
+    let changed = scene.build("bake", &line).made();
+    assert_eq!(written(&changed), ["api: cache"], "{changed}");
+
+    // The record tells of a later build than the cache.
+    let late = scene.registry.digest(&format!("{cache}:{}", main[0]));
+    let _ = scene.registry.crane(&["tag", &format!("{cache}@{early}"), &main[0]]).ok();
+    scene.reset();
+    let wrong = scene.build("bake", &line).made();
+    assert_eq!((wrong.executed("api").len(), written(&wrong)), (2, vec!["api: cache".to_owned()]), "{wrong}");
+    let again = scene.registry.digest(&format!("{cache}:{}", main[0]));
+    assert!(![&early, &late].contains(&&again), "{wrong}");
+    scene.reset();
+    let right = scene.build("bake", &line).made();
+    assert_eq!((right.executed("api"), written(&right)), (vec![], vec![]), "{right}");
 }
 
 #[test]

@@ -158,6 +158,26 @@ impl Steps {
         }
     }
 
+    /// The same, where the engine was run once more after it had done all but push: what was executed then is cached now.
+    #[must_use]
+    pub fn after(mut self, first: &Steps) -> Steps {
+        let is_done =
+            |known: &&Known| !known.cached && known.error.is_none() && name::step(&known.name).is_some();
+        let done: HashMap<&str, &Known> =
+            first.vertices.iter().filter(is_done).map(|known| (known.name.as_str(), known)).collect();
+        for known in self.vertices.iter_mut().filter(|known| known.cached) {
+            if let Some(then) = done.get(known.name.as_str()) {
+                known.cached = false;
+                known.intervals = then.intervals.clone();
+            }
+        }
+        for (layer, bytes) in &first.layers {
+            let fetched = self.layers.entry(layer.clone()).or_default();
+            *fetched = (*fetched).max(*bytes);
+        }
+        self
+    }
+
     /// When the engine began: the first start of a vertex of its own. Vertices of the client have another clock's time.
     fn origin(&self) -> Option<Duration> {
         let of_engine = |known: &&Known| known.name.starts_with('[') && !known.name.contains("] booting ");

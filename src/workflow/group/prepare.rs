@@ -10,6 +10,7 @@ use crate::model::engine::{Driver, Engine, Frontend};
 use crate::model::member::Member;
 use crate::model::request::Flag;
 use crate::model::settings::{Settings, Strategy};
+use crate::plan::command::CACHE_ONLY;
 use crate::plan::group::{self, Dockerfiles, Planned};
 use crate::plan::reuse::Looked;
 use crate::plan::steps::{self, Decision, Facts, Keep, Plan};
@@ -165,13 +166,14 @@ async fn one(
     let Learnt { mut member, settings, source, before } = learnt;
     // Where `docker build` would load the image, bake leaves it in the builder.
     if !engine.loads_by_default() && !member.request.has("output") {
-        member.request.flags.push(Flag::text("output", "type=cacheonly"));
+        member.request.flags.push(Flag::text("output", CACHE_ONLY));
     }
     let request = &member.request;
     let ready = std::future::ready(Ok(engine));
     let Gathered { mut facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
     facts.not_linked = not_linked(group, &member);
+    facts.beyond = member.beyond();
     let plan = plan(&member, &settings, &facts)?;
     let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
     Ok((PreparedMember { member, settings, prepared }, answer))
@@ -183,14 +185,14 @@ fn plan(member: &Member, settings: &Settings, facts: &Facts) -> Result<Plan, Err
         chosen.flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
     }
     let mut plan = steps::plan(&chosen, settings, facts)?;
-    if matches!(plan.keep, Keep::Inline { .. }) && !member.beyond().is_empty() {
+    if matches!(plan.keep, Keep::Inline { .. }) && !facts.beyond.is_empty() {
         plan.keep = Keep::Nothing;
         plan.decisions.push(Decision {
             topic: "write",
             choice: "nothing".to_owned(),
             reason: format!(
                 "its stages cannot be built one by one, as this engine's cache needs it: {}",
-                member.beyond().join(", ")
+                facts.beyond.join(", ")
             ),
         });
     }

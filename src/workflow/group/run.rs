@@ -361,6 +361,8 @@ async fn engine_runs(
     };
     let nothing = StandIn::default();
     let mut pushes = 1;
+    // What it did before a push failed.
+    let mut done = Steps::default();
     loop {
         let wave = prepared.wave(members);
         let Dockerfiles { own, replaced } = prepared.dockerfiles(&world.folder);
@@ -391,6 +393,7 @@ async fn engine_runs(
             printer.message(&sections.sections.close(clock::now()));
         }
         let (code, steps, messages) = watched?;
+        let steps = steps.after(&done);
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
         errors.extend(messages);
         if code == 0 {
@@ -419,6 +422,7 @@ async fn engine_runs(
             again(format!("an image could not be pushed; trying again ({pushes} of {left})"));
             tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
             pushes += 1;
+            done = steps;
         } else {
             if is_quiet {
                 let said = errors.iter().map(|error| error.trim_end()).filter(|error| !error.is_empty());

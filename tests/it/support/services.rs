@@ -167,6 +167,17 @@ impl GroupBuild {
         members.iter().filter_map(|member| member["name"].as_str()).collect()
     }
 
+    /// What was written for each member, of the kinds that are asked for: `api: cache`.
+    pub fn written(&self, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
+        let members = self.report["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let each = members.iter().flat_map(|member| {
+            let written = member["report"]["written"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let kinds = written.iter().filter_map(|it| it["what"].as_str()).filter(|what| is_asked(what));
+            kinds.map(|what| format!("{}: {what}", member["name"].as_str().unwrap_or_default()))
+        });
+        each.collect()
+    }
+
     /// The steps of a member that were executed.
     #[track_caller]
     pub fn executed(&self, member: &str) -> Vec<String> {
