@@ -20,6 +20,7 @@ content at $(cat BROKEN) not found: not found" >&2; exit 1; } ;;
 esac
 echo '#1 [internal] load build definition from Dockerfile' >&2
 echo '#1 DONE 0.0s' >&2
+[ ! -e HIT ] || printf '#2 [build 1/4] WORKDIR /build\n#2 CACHED\n' >&2
 [ ! -e FAILS ] || exit 7
 "#;
 
@@ -35,7 +36,7 @@ impl Job {
         let image = scene.image("1");
         let build = scene.test.build(&scene.project, &["--push", "-t", &image]);
         let _ = build.made(&scene.registry, &image, &scene.project);
-        let script = ["LOG", "BROKEN", "FAILS"].iter().fold(BUILDCTL.to_owned(), |script, name| {
+        let script = ["LOG", "BROKEN", "HIT", "FAILS"].iter().fold(BUILDCTL.to_owned(), |script, name| {
             script.replace(name, &scene.path(&name.to_ascii_lowercase()))
         });
         scene.test.add_program("buildctl", &script);
@@ -90,6 +91,27 @@ fn the_cache_of_the_branch_is_added_to_the_line() {
     job.scene.test.set_job(fork);
     assert_eq!(job.script(&format!("layerlift buildctl {LINE}")).finished.code, 0);
     assert_eq!(job.lines(), [format!("{LINE} {import} --progress plain")]);
+}
+
+#[test]
+fn the_cache_is_exported_where_a_step_ran() {
+    let job = Job::new();
+    let line = format!("{LINE} --opt force-network-mode=host");
+    let import = format!("--import-cache type=registry,ref={}", job.cache);
+    let pushing = format!("{line} --output type=image,name=r.invalid/a,push=true");
+    std::fs::write(job.scene.path("hit"), "").unwrap();
+    let built = job.script(&format!("layerlift buildctl {pushing}"));
+    assert_eq!((built.finished.code, job.lines()), (0, vec![format!("{pushing} {import} --progress plain")]));
+    let written = built.report["written"].as_array().unwrap();
+    assert!(written.iter().all(|it| it["what"] == "image"), "{built}");
+
+    // It was said that none would. The image is not pushed once more.
+    std::fs::remove_file(job.scene.path("hit")).unwrap();
+    let built = job.script(&format!("layerlift buildctl {pushing}"));
+    let lines = job.lines();
+    assert_eq!(lines[0], format!("{pushing} {import} --progress plain"), "{built}");
+    let export = format!("{line} {import} --export-cache type=registry,ref={},mode=max,", job.cache);
+    assert!(lines.len() == 2 && lines[1].starts_with(&export), "{lines:#?}");
 }
 
 #[test]
