@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::cli::{Build, TestEnv};
 use crate::support::engine::{Engine, Kind};
 use crate::support::job::{self, Event};
-use crate::support::project::Project;
+use crate::support::project::{Project, STEPS_OF_SOURCE};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::Registry;
 
@@ -254,6 +254,24 @@ fn push_with_fault(kind: Kind, status: u16, times: Option<usize>) -> (Scene, Bui
 fn a_push_that_fails_once_is_tried_again() {
     let (scene, build, image) = push_with_fault(Kind::Docker28Containerd, 500, Some(1));
     let _ = build.made(&scene.registry, &image, &scene.project);
+}
+
+/// buildx before 0.22 has the engine push once more what BuildKit has pushed, and the engine says less of what failed.
+#[test]
+fn a_push_by_the_engine_that_fails_once_is_tried_again() {
+    let scene = Scene::with_cache(Kind::Docker26Containerd);
+    scene.project.change_source("pushed twice\n");
+    let tag = "/v2/*/app/manifests/proxied";
+    // BuildKit's question.
+    scene.proxy.on("HEAD", tag, Fault::Delay(Duration::ZERO)).times(1);
+    scene.proxy.on("HEAD", tag, Fault::Status(500, &[])).times(1);
+    let image = scene.proxy.reference(&format!("{}/app:proxied", scene.repository));
+    let build = scene.test.build(&scene.project, &["--push", "-t", &image]);
+    let build = build.made(&scene.registry, &image, &scene.project);
+    assert!(build.warnings().contains("could not be pushed; trying again (1 of 2)"), "{build}");
+    assert_eq!(scene.proxy.faults(), 2, "{:#?}", scene.proxy.requests());
+    // By the second run it was all cached.
+    assert_eq!(build.executed().len(), STEPS_OF_SOURCE.len(), "{build}");
 }
 
 #[test]

@@ -169,7 +169,15 @@ impl Drop for Proxy {
     }
 }
 
+/// The first byte of what a TLS client says.
+const HELLO: u8 = 0x16;
+
 async fn serve(mut client: TcpStream, upstream: SocketAddr, state: &Mutex<State>) -> Option<()> {
+    let mut first = [0];
+    if client.peek(&mut first).await.ok()? == 1 && first == [HELLO] {
+        // As the registry does it, by which a client knows that this is plain HTTP.
+        return refuse(client, 400, &[]).await;
+    }
     let (head, rest) = read_head(&mut client).await?;
     let mut words = head.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
