@@ -1,6 +1,5 @@
 //! The layers of an image, each with the digest of what it unpacks to and the instruction that made it.
 
-use oci_distribution::manifest as oci;
 use serde::Deserialize;
 
 use crate::cachefmt::manifest::{CONFIG_LIMIT, Descriptor, Manifest, null_is_empty, read_json};
@@ -19,10 +18,9 @@ pub struct ImageLayer {
 }
 
 impl ImageLayer {
-    /// Whether the blob can be unpacked here: plain or gzipped.
+    /// Whether the blob can be unpacked here: a plain archive, or one in gzip or zstd.
     pub fn is_readable(&self) -> bool {
-        let plain = [oci::IMAGE_LAYER_MEDIA_TYPE, oci::IMAGE_LAYER_GZIP_MEDIA_TYPE];
-        mediatype::layer(&self.blob.media_type).is_some_and(|media_type| plain.contains(&media_type))
+        mediatype::layer(&self.blob.media_type).is_some()
     }
 }
 
@@ -71,7 +69,7 @@ mod tests {
             r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
             "config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{one}","size":2}},
             "layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{one}","size":1}},
-            {{"mediaType":"application/vnd.oci.image.layer.v1.tar+zstd","digest":"{other}","size":1}}]}}"#
+            {{"mediaType":"application/vnd.oci.image.layer.v1.tar+x","digest":"{other}","size":1}}]}}"#
         );
         let config = format!(r#"{{"rootfs":{{"diff_ids":["{other}","{one}"]}},"history":{history}}}"#);
         image_layers(manifest.as_bytes(), config.as_bytes())

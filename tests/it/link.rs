@@ -81,6 +81,24 @@ fn a_changed_file_costs_no_layer_below() {
     assert_eq!(lines(&kept), [0; 0], "{kept}");
 }
 
+/// Layers in zstd, the base image's as well.
+#[test]
+fn what_lies_below_is_read_from_zstd() {
+    let mut scene = Scene::new(Kind::Docker28Containerd, "link-zstd", Project::with_dockerfile(DOCKERFILE));
+    let image = scene.image("1");
+    let output = "type=image,push=true,compression=zstd,force-compression=true";
+    let build = |scene: &Scene| scene.test.build(&scene.project, &["-t", &image, "--output", output]);
+    let first = build(&scene);
+    assert_eq!((first.finished.code, lines(&first)), (0, vec![]), "{first}");
+    let manifest = scene.registry.crane(&["manifest", "--platform=linux/amd64", &image]).ok().text();
+    assert!(manifest.contains("tar+zstd") && !manifest.contains("tar+gzip"), "{manifest}");
+    scene.reset();
+    scene.project.change_source("two\n");
+    let second = build(&scene);
+    assert_eq!((lines(&second), &second.report["bytes"]["fetched"]), (vec![4], &json!(0)), "{second}");
+    assert_eq!(scene.registry.file(&image, "app/source/one.txt"), "two");
+}
+
 /// A `WORKDIR` behind the `COPY`s would have everything fetched, only to find its folder.
 #[test]
 fn a_workdir_behind_copies_fetches_nothing() {
