@@ -74,7 +74,7 @@ fn a_stage_image_is_pushed_while_the_next_ones_are_made() {
         stages.collect::<Vec<String>>()
     };
     let is_there = |stage: &&str| puts().iter().any(|it| it == *stage);
-    while !["dependencies", "final"].iter().all(|it| is_there(it)) {
+    while !["dependencies", "final"].iter().all(&is_there) {
         assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", puts());
         std::thread::sleep(Duration::from_millis(50));
     }
