@@ -81,12 +81,9 @@ fn only_what_is_new_is_exported() {
     let written = |build: &GroupBuild| build.written(|what| what.starts_with("cache"));
     let _ = scene.build("bake", &line).made();
     let cache = scene.registry.reference(&format!("{}/cache", scene.repository));
-    let refs = |branch: &str| {
-        let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
-        let ours = tags.filter(|it| it.contains(&format!(":{branch}--")) && !it.ends_with("--record"));
-        ours.map(|it| it.rsplit(':').next().unwrap().to_owned()).collect::<Vec<String>>()
-    };
-    let main = refs("branch-main");
+    let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
+    let caches = tags.filter(|it| it.contains(":branch-main--") && !it.ends_with("--record"));
+    let main: Vec<String> = caches.map(|it| it.rsplit(':').next().unwrap().to_owned()).collect();
     assert!(
         matches!(main.as_slice(), [api, web] if api.contains("--api-") && web.contains("--web-")),
         "{main:?}"
