@@ -8,6 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::plan::{commands, engine_line, pipeline_line, setting_name};
 use crate::cli::settings::SettingsArgs;
 use crate::engine::bake;
+use crate::engine::line::Line;
 use crate::invocation::Left;
 use crate::model::engine::Engine;
 use crate::model::member::Member;
@@ -87,7 +88,7 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, decided: &De
     }
     for it in &members {
         let name = &it.member.name;
-        for (line, purpose) in commands(&it.prepared) {
+        for (line, purpose) in commands(&it.prepared, Line::Docker) {
             if purpose == "build" {
                 break;
             }
@@ -99,7 +100,9 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, decided: &De
     }
     for it in &members {
         let name = &it.member.name;
-        let all = commands(&it.prepared).into_iter();
+        let alone = prepared.and_then(|prepared| prepared.alone(&it.member, &group.bake, &[]));
+        let line = alone.as_ref().map_or(Line::Docker, Line::Bake);
+        let all = commands(&it.prepared, line).into_iter();
         for (line, purpose) in all.skip_while(|(_, purpose)| purpose != "build").skip(1) {
             command(&mut out, &line, &format!("{name}: {purpose}"));
         }
@@ -136,7 +139,7 @@ pub fn show_services(world: &World, settings: &Settings, prepared: &[(Member, Pr
     }
     for (member, prepared) in prepared {
         image(&mut out, member, prepared);
-        for (line, purpose) in commands(prepared) {
+        for (line, purpose) in commands(prepared, Line::Docker) {
             command(&mut out, &line, &purpose);
         }
     }

@@ -26,8 +26,7 @@ use crate::base::process::Command;
 use crate::cli::answered_plan;
 use crate::cli::app::{Format, PlanArgs};
 use crate::cli::failure::Failure;
-use crate::engine::buildctl;
-use crate::engine::command::{self, Collect};
+use crate::engine::line::Line;
 use crate::model::engine::{Driver, Engine, Frontend, Store};
 use crate::model::pipeline::{ChangeKind, Pipeline, Provider, Trigger, Trust};
 use crate::model::request::Request;
@@ -77,12 +76,12 @@ pub(super) fn show_prepared(prepared: &Prepared, settings: &Settings, world: &Wo
 const NAMED_DOCKERFILE: &str = "<Dockerfile with names>";
 
 /// What is run, in order, as one would type it, and what it is for.
-pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
+pub(super) fn commands(prepared: &Prepared, line: Line<'_>) -> Vec<(String, String)> {
     let (facts, plan) = (&prepared.facts, &prepared.plan);
     let mut commands = Vec::new();
     let mut run = |command: String, purpose: &str| commands.push((command, purpose.to_owned()));
     let docker = |words: &[&str]| Command::new("docker", words.iter().copied()).to_string();
-    let shown = |build: &Build| command::build(&facts.engine, build, Collect::default()).to_string();
+    let shown = |build: &Build| line.shown(&facts.engine, build).to_string();
     for (command, purpose) in facts.builder.iter().flat_map(|builder| &builder.commands) {
         run(command.clone(), purpose);
     }
@@ -93,11 +92,7 @@ pub(super) fn commands(prepared: &Prepared) -> Vec<(String, String)> {
     for image in &plan.pull {
         run(docker(&["pull", "--quiet", &image.to_string()]), "read the chain");
     }
-    let build = match &prepared.buildctl {
-        Some(line) => buildctl::build(&facts.engine, line, &plan.build, None).to_string(),
-        None => shown(&plan.build),
-    };
-    run(build, "build");
+    run(shown(&plan.build), "build");
     for image in &plan.push {
         run(docker(&["push", image]), "push the image");
     }
@@ -263,7 +258,7 @@ fn text(prepared: &Prepared, settings: &Settings) -> String {
         forecast.iter().for_each(|said| line(format_args!("  {said}")));
     }
     line(format_args!("\ncommands"));
-    for (command, purpose) in commands(prepared) {
+    for (command, purpose) in commands(prepared, Line::of(prepared.buildctl.as_ref())) {
         line(format_args!("  # {purpose}\n  {command}"));
     }
     line(match prepared.buildctl {
@@ -296,7 +291,7 @@ fn as_json(prepared: &Prepared, settings: &Settings) -> Value {
         })).collect::<Vec<_>>(),
         "prediction": ExplanationPart::new(&plan.explanation),
         "warnings": plan.warnings,
-        "commands": commands(prepared).into_iter().map(|(command, purpose)| json!({
+        "commands": commands(prepared, Line::of(prepared.buildctl.as_ref())).into_iter().map(|(command, purpose)| json!({
             "command": command, "purpose": purpose,
         })).collect::<Vec<_>>(),
     })

@@ -6,6 +6,9 @@ use crate::base::process::{Command, Input};
 use crate::engine::buildx::Buildx;
 use crate::engine::progress::Format;
 use crate::model::engine::{Engine, Version};
+use crate::model::member::Member;
+use crate::plan::command::Build;
+use crate::plan::group::{self, Planned};
 
 /// The first buildx that wants to be allowed to write outside of the working folder.
 const GUARDS_FILES: Version = Version(0, 19, 0);
@@ -30,6 +33,12 @@ impl Bake {
     /// The same with other targets; an address before them stays.
     pub fn of(&self, targets: &[String]) -> Bake {
         Bake { targets: self.address().into_iter().chain(targets).cloned().collect(), ..self.clone() }
+    }
+
+    /// The same without flags that say where all images go.
+    pub fn without_outputs(mut self) -> Bake {
+        self.flags.retain(|word| !["--push", "--load"].contains(&word.split('=').next().unwrap_or_default()));
+        self
     }
 
     fn command(&self, buildx: &Buildx, added: Vec<String>) -> Command {
@@ -70,6 +79,39 @@ impl Bake {
         let command = self.command(buildx, words);
         // For us alone, the provenance in it is only time lost (buildx 0.14).
         if for_us_alone { command.with_variable("BUILDX_METADATA_PROVENANCE", "disabled") } else { command }
+    }
+}
+
+/// A bake of one member, where no line of `docker build` says how it is built.
+#[derive(Debug, Clone)]
+pub struct MemberBake {
+    /// The bake, of this member alone.
+    pub bake: Bake,
+    /// The member.
+    pub member: Member,
+    /// Members below it: they are taken in, and were built already.
+    pub below: Vec<String>,
+    /// Overrides of folders and Dockerfiles, of all of them.
+    pub places: Vec<String>,
+}
+
+impl MemberBake {
+    /// What bake is told for a build of the member.
+    fn added(&self, engine: &Engine, build: &Build) -> Vec<String> {
+        let below: Vec<&str> = self.below.iter().map(String::as_str).collect();
+        let mut overrides = group::overrides(&[Planned { member: &self.member, build }], &below);
+        overrides.extend_from_slice(&self.places);
+        added(engine, &overrides, None)
+    }
+
+    /// As it is shown to a person.
+    pub fn shown(&self, engine: &Engine, build: &Build) -> Command {
+        self.bake.shown(self.added(engine, build))
+    }
+
+    /// Builds.
+    pub fn build(&self, engine: &Engine, build: &Build, metadata: &Path) -> Command {
+        self.bake.run(&Buildx::of_client(), Format::of(engine), self.added(engine, build), metadata, true)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod builder;
 pub mod buildx;
 pub mod command;
 pub mod docker;
+pub mod line;
 pub mod login;
 pub mod plugin;
 pub mod probe;

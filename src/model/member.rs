@@ -28,6 +28,17 @@ impl Member {
         unknown.chain(self.needs.iter().map(|needed| format!("the context of target `{needed}`"))).collect()
     }
 
+    /// The members that it builds on, and those below them. `all`: each after those that it needs.
+    pub fn below<'a>(&self, all: impl DoubleEndedIterator<Item = &'a Member>) -> Vec<&'a Member> {
+        let mut below: Vec<&Member> = Vec::new();
+        for other in all.rev() {
+            if std::iter::once(self).chain(below.iter().copied()).any(|it| it.needs.contains(&other.name)) {
+                below.push(other);
+            }
+        }
+        below
+    }
+
     /// Whether every build runs steps of it, whatever the engine has.
     pub fn is_made_anew(&self) -> bool {
         self.request.is_on("no-cache") || self.request.has("no-cache-filter")

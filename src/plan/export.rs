@@ -9,14 +9,13 @@
 //!   for by a second call, in which every step is cached.
 //! - *`--detach-cache`*: that second call is left to `layerlift cache flush`.
 //!
-//! Of images that are built together each has such a call of its own, unless no line of `docker build` can say it.
+//! Of images that are built together each has such a call of its own.
 
 use crate::model::engine::Frontend;
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::{Context, Request, csv_fields};
 use crate::model::settings::Settings;
 use crate::plan::chain::{Candidate, Finding, Resolution};
-use crate::plan::explain::Recorded;
 use crate::plan::steps::{Decision, Keep};
 
 /// An export that the build itself does not make.
@@ -52,16 +51,14 @@ pub(super) struct Known<'a> {
     pub(super) request: &'a Request,
     pub(super) settings: &'a Settings,
     pub(super) frontend: Frontend,
-    /// What of the image no line can say.
-    pub(super) beyond: &'a [String],
+    /// Whether a call of its own can export its cache.
+    pub(super) apart: bool,
     /// Whether it is known what the image is made from, or why not.
     pub(super) inputs: Result<(), &'a str>,
     pub(super) candidates: &'a [Candidate],
     pub(super) chain: &'a Resolution,
-    /// How many steps are said to run, of how many.
-    pub(super) predicted: Option<(usize, usize)>,
-    /// The records that this follows from; none where nobody knows what is read.
-    pub(super) records: &'a [&'a Recorded],
+    /// Whether all steps are in what is read, as its records say.
+    pub(super) is_held: bool,
 }
 
 /// Takes the export out of the build, where that is of use. `to`: what the build is told to export to.
@@ -123,7 +120,7 @@ fn with_build(reason: &str) -> Decision {
 impl<'a> Known<'a> {
     /// Whether a second call can export what the first one built.
     fn can_defer(self) -> bool {
-        matches!(self.frontend, Frontend::Buildx | Frontend::Buildctl) && self.beyond.is_empty()
+        matches!(self.frontend, Frontend::Buildx | Frontend::Buildctl) && self.apart
     }
 
     /// Whether the export is left for later; an error says why not, although that was asked for.
@@ -149,9 +146,7 @@ impl<'a> Known<'a> {
 
     /// Where all that would be exported is already, if it is certain that no step runs.
     fn cover(self, own: &Reference) -> Option<Cover> {
-        let is_certain = matches!(self.predicted, Some((0, all)) if all > 0)
-            && !self.request.has("no-cache-filter")
-            && self.is_of_records();
+        let is_certain = self.is_held && !self.request.has("no-cache-filter");
         // Layers that are gone from the registry come back with an export.
         let is_whole = |finding: &Finding| match finding {
             Finding::Found(found) => found.gone.is_empty(),
@@ -171,12 +166,6 @@ impl<'a> Known<'a> {
             true => Cover::Own,
             false => Cover::Other { reference: read.clone(), digest: digest.clone() },
         })
-    }
-
-    /// Whether what is said of the build follows from records of what is read alone: what a machine's engine has in its
-    /// own store is under no ref.
-    fn is_of_records(self) -> bool {
-        !self.records.is_empty() && self.records.iter().all(|recorded| recorded.scope.is_some())
     }
 
     fn digest_of(self, reference: &Reference) -> Option<&'a Digest> {
@@ -209,12 +198,10 @@ fn has_credentials(request: &Request) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use super::*;
     use crate::cachefmt::{Cache, Provenance};
     use crate::model::engine::ManifestForm;
-    use crate::model::record::Record;
     use crate::model::request::Flag;
     use crate::plan::chain::{Found, FoundForm};
 
@@ -255,12 +242,11 @@ mod tests {
         request: Request,
         settings: Settings,
         frontend: Frontend,
-        beyond: Vec<String>,
+        apart: bool,
         inputs: Result<(), &'static str>,
         candidates: Vec<Candidate>,
         read: &'static str,
-        predicted: Option<(usize, usize)>,
-        scope: Option<&'static str>,
+        is_held: bool,
     }
 
     impl Default for Case {
@@ -269,12 +255,11 @@ mod tests {
                 request: Request { flags: Vec::new(), context: Context::Folder(".".into()) },
                 settings: Settings::default(),
                 frontend: Frontend::Buildx,
-                beyond: Vec::new(),
+                apart: true,
                 inputs: Ok(()),
                 candidates: vec![missing(OWN), found(MAIN, "main")],
                 read: MAIN,
-                predicted: Some((0, 7)),
-                scope: Some("branch-main"),
+                is_held: true,
             }
         }
     }
@@ -283,18 +268,15 @@ mod tests {
         fn keep(&self, keep: Keep) -> (Keep, Vec<String>, String) {
             let mut chain = Resolution::default();
             chain.read = Some(reference(self.read));
-            let (reference, scope) = (String::new(), self.scope.map(str::to_owned));
-            let recorded = Recorded { reference, scope, record: Arc::new(Record::sample()) };
             let known = Known {
                 request: &self.request,
                 settings: &self.settings,
                 frontend: self.frontend,
-                beyond: &self.beyond,
+                apart: self.apart,
                 inputs: self.inputs,
                 candidates: &self.candidates,
                 chain: &chain,
-                predicted: self.predicted,
-                records: &[&recorded],
+                is_held: self.is_held,
             };
             let (mut to, reason) = (vec!["type=registry".to_owned()], String::new());
             let mut decisions = vec![Decision { topic: "write", choice: OWN.to_owned(), reason }];
@@ -348,14 +330,11 @@ mod tests {
         };
         let elsewhere = vec![found("r.io/other/cache:branch-main", "main")];
         let cases = [
-            ("a step runs", Case { predicted: Some((1, 7)), ..Case::default() }),
-            ("nobody knows", Case { predicted: None, ..Case::default() }),
-            ("there is no step", Case { predicted: Some((0, 0)), ..Case::default() }),
-            ("the engine's own store", Case { scope: None, ..Case::default() }),
+            ("a step may run", Case { is_held: false, ..Case::default() }),
             ("layers are gone", Case { candidates: vec![gone], ..Case::default() }),
             ("it is not seen", Case { candidates: vec![hidden, found(MAIN, "main")], ..Case::default() }),
             ("steps run for sure", Case { request: filter, ..Case::default() }),
-            ("no line says it", Case { beyond: vec!["`x`".to_owned()], ..Case::default() }),
+            ("no call of its own", Case { apart: false, ..Case::default() }),
             ("buildah", Case { frontend: Frontend::Buildah, ..Case::default() }),
             (
                 "another repository",
@@ -371,7 +350,7 @@ mod tests {
     fn an_export_is_detached_where_it_can_be_made_later() {
         let detach = || Case {
             settings: Settings { detach_cache: true, ..Settings::default() },
-            predicted: Some((2, 7)),
+            is_held: false,
             ..Case::default()
         };
         assert_eq!(detach().deferred(), Some((None, true)));

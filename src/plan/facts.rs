@@ -58,8 +58,8 @@ pub struct Facts {
     pub exposed: Option<PathBuf>,
     /// Why no `COPY` of it is made a layer of its own, where it is built together with others.
     pub not_linked: Option<String>,
-    /// What of it no line of `docker build` can say, where it is built together with others.
-    pub beyond: Vec<String>,
+    /// Whether a call of its own can export its cache, once it is built.
+    pub apart: bool,
     /// The modes of the files that are built.
     pub modes: Modes,
     /// What went wrong while the facts were gathered.

@@ -198,7 +198,8 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         (situation, chain.content(&facts.candidates)),
         &mut linking,
     );
-    let mut explanation = Situation { links: Some(link.links()), ..situation }.explain(None);
+    let situation = Situation { links: Some(link.links()), ..situation };
+    let mut explanation = situation.explain(None);
     explanation.notes.extend(loss.map(Loss::note));
     let keep = match (loss, own) {
         (Some(_), Some(_)) => Keep::GivenUp,
@@ -208,12 +209,11 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         request,
         settings,
         frontend: facts.engine.frontend,
-        beyond: &facts.beyond,
+        apart: facts.apart,
         inputs: facts.inputs.as_ref().map(drop).map_err(String::as_str),
         candidates: &facts.candidates,
         chain: &chain,
-        predicted: explanation.predicted,
-        records: &situation.cache().unwrap_or_default().0,
+        is_held: situation.is_held(),
     };
     let keep = export::apart(keep, known, &mut cache.to, &mut decisions);
     let rewritten = command::rewrite(request, &facts.engine, &cache, settings.keep_image)?;

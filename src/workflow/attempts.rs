@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::clock;
 use crate::base::process;
 use crate::engine::docker::Docker;
-use crate::engine::progress::Steps;
+use crate::engine::progress::{Format, Steps};
 use crate::model::reference::{Digest, Reference};
 use crate::model::request::Request;
 use crate::plan::chain::Finding;
@@ -14,7 +14,7 @@ use crate::plan::retry;
 use crate::plan::steps::{Facts, Plan};
 use crate::report::section::Sections;
 use crate::workflow::display::Display;
-use crate::workflow::engine_run::{self, Built, Runner};
+use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::error::Error;
 
 /// Times that a push of the user's image is tried.
@@ -40,7 +40,7 @@ pub(super) async fn run(
     let mut done = Steps::default();
     loop {
         number += 1;
-        let format = engine_run::format(engine);
+        let format = Format::of(engine);
         let mut display = Display::of(request, format, description.clone(), runner.world);
         let (is_log, is_quiet) = (display.is_log(), matches!(display, Display::Quiet));
         if is_log {

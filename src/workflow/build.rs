@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use crate::base::clock;
 use crate::base::process;
 use crate::engine::docker::Docker;
+use crate::engine::line::Line;
 use crate::engine::login::{Credential, Login};
 use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, Outcome, StageOutcome, Written};
@@ -133,7 +134,7 @@ pub(super) async fn carry_out_prepared(
         world,
         engine: &prepared.facts.engine,
         docker: &docker,
-        buildctl: prepared.buildctl.as_ref(),
+        line: Line::of(prepared.buildctl.as_ref()),
         spooled: prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
         stand_in: &stand_in,
         to_stdout: request.writes_to_stdout(),

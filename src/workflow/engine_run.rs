@@ -7,12 +7,11 @@ use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::process::{self, Command, Output};
-use crate::engine::buildctl;
 use crate::engine::buildx::Buildx;
-use crate::engine::command::{self, Collect};
+use crate::engine::command;
 use crate::engine::docker::Docker;
+use crate::engine::line::Line;
 use crate::engine::progress::{self, Format, Reader, Steps};
-use crate::invocation::BuildctlLine;
 use crate::model::engine::{Engine, Frontend};
 use crate::model::event::Event;
 use crate::model::reference::{Digest, Reference};
@@ -51,16 +50,6 @@ pub struct Results {
     pub cache_digest: Option<Digest>,
 }
 
-/// How the client of this engine speaks.
-pub fn format(engine: &Engine) -> Format {
-    match engine.frontend {
-        Frontend::Classic => Format::Classic,
-        Frontend::Buildah => Format::Buildah,
-        _ if engine.has_raw_progress() => Format::RawJson,
-        _ => Format::Plain,
-    }
-}
-
 /// What a run needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Runner<'a> {
@@ -70,8 +59,8 @@ pub struct Runner<'a> {
     pub engine: &'a Engine,
     /// Its client.
     pub docker: &'a Docker,
-    /// A line of buildctl that builds in docker's place.
-    pub buildctl: Option<&'a BuildctlLine>,
+    /// By which client's line it builds.
+    pub line: Line<'a>,
     /// Standard input, where a build reads it.
     pub spooled: Option<&'a Path>,
     /// What stands in for the folders that files come from.
@@ -94,23 +83,23 @@ impl Runner<'_> {
             given.map_or_else(|| files.path().join(name), PathBuf::from)
         };
         let (metadata, image_id) = (named("metadata-file", "metadata.json"), named("iidfile", "id"));
-        let collect = Collect { metadata_file: Some(&metadata), iidfile: Some(&image_id) };
         let build = &self.stand_in.applied(build);
-        let mut command = match self.buildctl {
-            Some(line) => buildctl::build(self.engine, line, build, Some(&metadata)),
-            None => command::build(self.engine, build, collect),
-        };
+        let mut command = self.line.command(self.engine, build, &metadata, &image_id);
         command.environment.extend(self.stand_in.variables(self.engine));
         let command = match self.engine.frontend {
             Frontend::Buildx => Buildx::find(&self.world.environment).direct(command),
             Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl | Frontend::Buildah => command,
         };
         let command = self.docker.applied(command::with_input(command, build, self.spooled));
-        let (code, steps, messages) = self.watch(&command, format(self.engine), display).await?;
+        let (code, steps, messages) = self.watch(&command, Format::of(self.engine), display).await?;
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
         errors.extend(messages);
         // After a failure, files that the user named still hold what an earlier build wrote.
-        let results = if code == 0 { Results::read(&metadata, &image_id) } else { Results::default() };
+        let results = match self.line {
+            _ if code != 0 => Results::default(),
+            Line::Docker | Line::Buildctl(_) => Results::read(&metadata, &image_id),
+            Line::Bake(one) => Results::of_target(self::metadata(&metadata).get(&one.member.name)),
+        };
         Ok(Built { code, steps, errors, results })
     }
 
@@ -185,9 +174,9 @@ impl Results {
         Results::of(read, id)
     }
 
-    /// Reads what the metadata of a bake tells of one target.
-    pub(super) fn of_target(told: &serde_json::Value) -> Self {
-        Results::of(Metadata::deserialize(told).unwrap_or_default(), None)
+    /// Reads what the metadata of a bake tells of one target, where it does.
+    pub(super) fn of_target(told: Option<&serde_json::Value>) -> Self {
+        Results::of(told.and_then(|told| Metadata::deserialize(told).ok()).unwrap_or_default(), None)
     }
 
     fn of(read: Metadata, id: Option<String>) -> Self {
@@ -261,7 +250,7 @@ mod tests {
         });
         let read = Metadata::deserialize(&told).expect("metadata");
         let id = config.map(ToString::to_string);
-        [Results::of_target(&told).digest, Results::of(read, id).digest]
+        [Results::of_target(Some(&told)).digest, Results::of(read, id).digest]
     }
 
     #[test]

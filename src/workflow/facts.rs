@@ -288,7 +288,7 @@ pub async fn of_image(
         folder,
         exposed: exposure::exposed(request, settings, source, &world.folder),
         not_linked: None,
-        beyond: Vec::new(),
+        apart: true,
         modes,
         warnings,
     };

@@ -121,6 +121,55 @@ fn only_what_is_new_is_exported() {
     assert_eq!((right.executed("api"), written(&right)), (vec![], vec![]), "{right}");
 }
 
+/// No line of `docker build` says what such a target is made from; bake exports for it what is to be made up for.
+#[test]
+fn of_a_target_on_another_only_what_is_new_is_exported() {
+    let mut scene = Services::new(Kind::Docker28Containerd);
+    let line = ["--push", "--allow=network.host", "--set", "tools.output=type=cacheonly", "job-one"];
+    let written = |build: &GroupBuild| build.written(|what| what.starts_with("cache"));
+    let cache = scene.registry.reference(&format!("{}/cache", scene.repository));
+    let _ = scene.build("bake", &line).made();
+    let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
+    let own = tags.filter_map(|it| Some(it.rsplit_once(':')?.1.to_owned()));
+    let own = own.filter(|it| it.starts_with("branch-main--job-one-") && !it.ends_with("--record"));
+    let own: Vec<String> = own.collect();
+    let [own] = own.as_slice() else { panic!("{own:?}") };
+    let early = scene.registry.digest(&format!("{cache}:{own}"));
+
+    scene.test.set_job(job::gitlab(&scene.registry.reference(&scene.repository), Event::Branch("feature")));
+    scene.reset();
+    let plan = scene.test.run(scene.folder(), &[&["bake", "--dry-run"], &line[..]].concat()).ok().text();
+    let (_, export) = plan.split_once("# job-one: export the cache, if a step runs\n").expect("the export");
+    let export = export.lines().next().unwrap_or_default();
+    assert!(export.starts_with("  docker buildx bake ") && export.ends_with(" job-one"), "{plan}");
+    assert!(!export.contains("--push") && export.contains(" 'job-one.output=type=cacheonly'"), "{plan}");
+    let branch = scene.build("bake", &line).made();
+    assert!(!branch.finished.stderr.contains("exporting cache to registry"), "{branch}");
+    let retagged = "cache (retagged, nothing exported)";
+    assert_eq!(written(&branch), [format!("tools: {retagged}"), format!("job-one: {retagged}")], "{branch}");
+    let first = scene.stamps("job-one");
+
+    // The record tells of a later build than the cache.
+    scene.test.set_job(job::gitlab(&scene.registry.reference(&scene.repository), Event::Branch("main")));
+    scene.write("shared/file.txt", "changed\n");
+    let changed = scene.build("bake", &line).made();
+    assert_eq!(written(&changed), ["job-one: cache"], "{changed}");
+    let _ = scene.registry.crane(&["tag", &format!("{cache}@{early}"), own]).ok();
+    scene.reset();
+    let wrong = scene.build("bake", &line).made();
+    assert_eq!(
+        (wrong.executed("job-one").len(), written(&wrong)),
+        (2, vec!["job-one: cache".to_owned()]),
+        "{wrong}"
+    );
+    let made = scene.stamps("job-one");
+    assert!(made.0 == first.0 && made.1 != first.1, "{wrong}");
+    scene.reset();
+    let right = scene.build("bake", &line).made();
+    assert_eq!((right.executed("job-one"), written(&right)), (vec![], vec![]), "{right}");
+    assert_eq!(scene.stamps("job-one"), made);
+}
+
 #[test]
 fn a_failure_and_a_question_are_bakes_own() {
     let scene = Services::new(Kind::Docker28Containerd);

@@ -179,6 +179,33 @@ fn without_a_step_one_manifest_is_put() {
     assert_eq!(job.put(), none());
 }
 
+/// What the machine's engine holds of itself is under no ref.
+#[test]
+fn outside_of_ci_it_counts_what_is_read() {
+    let mut job = Job::new("export-local", Project::new());
+    let _ = job.push(&[]);
+    job.test.set_job(Vec::new());
+    let cache = job.proxy.reference(&format!("{}/cache", job.repository));
+    let reads = ["--cache-repo", &cache, "--scope=dev", "--fallback=branch-main"];
+    let writes = [&reads[..], &["--read-only=false"]].concat();
+
+    job.proxy.clear();
+    let first = job.push(&writes);
+    assert!(is_full_hit(&first) && !has_exported(&first), "{first}");
+    assert_eq!(written(&first, RETAGGED), ["dev"], "{first}");
+    job.proxy.clear();
+    let again = job.push(&writes);
+    assert!(is_full_hit(&again) && !has_exported(&again), "{again}");
+    assert_eq!(job.put(), none());
+
+    job.project.change_source("two\n");
+    let unwritten = job.push(&reads);
+    assert_eq!((unwritten.executed().len(), job.put()), (STEPS_OF_SOURCE.len(), none()), "{unwritten}");
+    let caught_up = job.push(&writes);
+    assert!(is_full_hit(&caught_up) && has_exported(&caught_up), "{caught_up}");
+    assert_eq!(written(&caught_up, "cache"), ["dev"], "{caught_up}");
+}
+
 /// The record says that all is cached, and the cache is that of an earlier build.
 #[test]
 fn a_step_that_ran_after_all_is_exported_after_all() {

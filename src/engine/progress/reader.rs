@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::process::Stream;
 use crate::engine::progress::{buildah::Buildah, classic::Classic, plain::Plain, rawjson::RawJson};
+use crate::model::engine::{Engine, Frontend};
 use crate::model::event::Event;
 
 /// The longest line that is put together from parts; what is longer is read in pieces.
@@ -23,6 +24,18 @@ pub enum Format {
     Classic,
     /// `buildah build` and `podman build`.
     Buildah,
+}
+
+impl Format {
+    /// How the client of this engine speaks.
+    pub fn of(engine: &Engine) -> Self {
+        match engine.frontend {
+            Frontend::Classic => Format::Classic,
+            Frontend::Buildah => Format::Buildah,
+            _ if engine.has_raw_progress() => Format::RawJson,
+            _ => Format::Plain,
+        }
+    }
 }
 
 /// Reads one client's output.

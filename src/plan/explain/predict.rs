@@ -100,6 +100,15 @@ impl<'a> Situation<'a> {
         Some((used, cached))
     }
 
+    /// Whether all steps are in what the chain reads, as the records beside it say: what a machine's engine has in its own
+    /// store is under no ref.
+    pub fn is_held(self) -> bool {
+        let (Ok(inputs), Ok(used), None) = (self.inputs, self.used(), self.uncounted) else { return false };
+        let beside: Vec<&Recorded> = used.into_iter().filter(|it| it.scope.is_some()).collect();
+        let steps = explain(inputs, &beside, None, self.links).predicted;
+        self.reading == Reading::Chain && matches!(steps, Some((0, all)) if all > 0)
+    }
+
     /// The records of a folder and of the engine's own store.
     fn of_folder(self, own_store: Vec<&'a Recorded>) -> Result<Vec<&'a Recorded>, Option<String>> {
         let record = |folder: &'a CacheFolder| folder.record.as_ref().filter(|it| self.shares(it));

@@ -436,10 +436,12 @@ fn what_is_read_decides_which_records_count() {
             links: None,
         };
         let explanation = situation.explain(None);
-        format!("{:?} {}", explanation.predicted, explanation.notes.join("; "))
+        let held = if situation.is_held() { "held" } else { "" };
+        format!("{:?} {held}{}", explanation.predicted, explanation.notes.join("; "))
     };
     let main_only = std::slice::from_ref(&main);
     let all = [mine.clone(), main.clone()];
+    let same = [mine.clone(), recorded("branch-main", new.clone())];
     let mut given_up = main.clone();
     Arc::make_mut(&mut given_up.record).given_up = true;
     let text = [
@@ -456,6 +458,8 @@ fn what_is_read_decides_which_records_count() {
         said(Reading::GivenUp, main_only, &["branch-main"], false),
         said(Reading::GivenUp, &all, &[], false),
         said(Reading::Chain, &[given_up], &["branch-main"], true),
+        said(Reading::Chain, &same, &["branch-main"], false),
+        said(Reading::Elsewhere, &same, &["branch-main"], false),
     ];
     insta::assert_snapshot!(text.join("\n"), @r"
     Some((3, 6)) 
@@ -471,6 +475,8 @@ fn what_is_read_decides_which_records_count() {
     None 
     Some((0, 6)) 
     None the last build of branch-main kept no cache, an older one did: which steps will run is not known
+    Some((0, 6)) held
+    Some((0, 6)) 
     ");
 }
 

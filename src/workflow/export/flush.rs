@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::base::units::plural;
 use crate::engine::docker::Docker;
+use crate::engine::line::Line;
 use crate::model::inputs::{Inputs, Unknown};
 use crate::model::outcome::{StepStatus, Written};
 use crate::model::reference::Reference;
@@ -152,7 +153,7 @@ async fn carry_out(world: &World, pending: &Pending, planned: Planned) -> Result
         world,
         engine: &facts.engine,
         docker: &docker,
-        buildctl: None,
+        line: Line::Docker,
         spooled: source.spooled.as_ref().map(tempfile::NamedTempFile::path),
         stand_in: &stand_in,
         to_stdout: false,

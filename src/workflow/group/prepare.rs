@@ -6,6 +6,7 @@ use std::path::Path;
 
 use futures_util::future::try_join_all;
 
+use crate::engine::bake::{Bake, MemberBake};
 use crate::model::engine::{Driver, Engine, Frontend};
 use crate::model::member::Member;
 use crate::model::request::Flag;
@@ -74,21 +75,12 @@ impl PreparedGroup {
     pub fn wave(&self, members: &[usize]) -> Wave {
         let planned = self.planned();
         let own: Vec<Planned<'_>> = members.iter().map(|index| planned[*index]).collect();
-        let is_own = |name: &str| own.iter().any(|it| it.member.name == name);
-        let mut linked: Vec<&str> = Vec::new();
-        let mut open: Vec<&Member> = own.iter().map(|it| it.member).collect();
-        while let Some(member) = open.pop() {
-            for needed in planned.iter().filter(|it| member.needs.contains(&it.member.name)) {
-                let name = needed.member.name.as_str();
-                if !is_own(name) && !linked.contains(&name) {
-                    linked.push(name);
-                    open.push(needed.member);
-                }
-            }
-        }
+        let is_own = |name: &&str| own.iter().any(|it| it.member.name == *name);
+        let below = own.iter().flat_map(|it| it.member.below(planned.iter().map(|it| it.member)));
+        let below: BTreeSet<&str> = below.map(|it| it.name.as_str()).filter(|it| !is_own(it)).collect();
         Wave {
-            overrides: group::overrides(&own, &linked),
-            targets: own.len() + linked.len(),
+            overrides: group::overrides(&own, &below.iter().copied().collect::<Vec<_>>()),
+            targets: own.len() + below.len(),
             members: members.to_vec(),
         }
     }
@@ -100,6 +92,18 @@ impl PreparedGroup {
 
     fn planned(&self) -> Vec<Planned<'_>> {
         self.members.iter().map(PreparedMember::planned).collect()
+    }
+
+    /// The bake that builds a member again, where no line of `docker build` can. `places`: overrides of folders and
+    /// Dockerfiles.
+    pub fn alone(&self, member: &Member, bake: &Bake, places: &[String]) -> Option<MemberBake> {
+        let below = member.below(self.members.iter().map(|it| &it.member));
+        (!member.beyond().is_empty()).then(|| MemberBake {
+            bake: bake.of(std::slice::from_ref(&member.name)).without_outputs(),
+            member: member.clone(),
+            below: below.into_iter().map(|it| it.name.clone()).collect(),
+            places: places.to_vec(),
+        })
     }
 
     /// The names of a wave's members.
@@ -173,7 +177,9 @@ async fn one(
     let Gathered { mut facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
     facts.not_linked = not_linked(group, &member);
-    facts.beyond = member.beyond();
+    let is_anew = |it: &&Member| it.is_made_anew();
+    let is_asked = group.is_to_check || member.below(group.members.iter()).iter().any(is_anew);
+    facts.apart = member.beyond().is_empty() || !is_asked;
     let plan = plan(&member, &settings, &facts)?;
     let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
     Ok((PreparedMember { member, settings, prepared }, answer))
@@ -185,14 +191,15 @@ fn plan(member: &Member, settings: &Settings, facts: &Facts) -> Result<Plan, Err
         chosen.flags.extend([Flag::on("no-cache"), Flag::on("pull")]);
     }
     let mut plan = steps::plan(&chosen, settings, facts)?;
-    if matches!(plan.keep, Keep::Inline { .. }) && !facts.beyond.is_empty() {
+    let beyond = member.beyond();
+    if matches!(plan.keep, Keep::Inline { .. }) && !beyond.is_empty() {
         plan.keep = Keep::Nothing;
         plan.decisions.push(Decision {
             topic: "write",
             choice: "nothing".to_owned(),
             reason: format!(
                 "its stages cannot be built one by one, as this engine's cache needs it: {}",
-                facts.beyond.join(", ")
+                beyond.join(", ")
             ),
         });
     }
@@ -221,8 +228,7 @@ pub(super) fn from_nothing_down(members: &mut [PreparedMember]) -> Result<(), Er
 fn not_linked(group: &Group, member: &Member) -> Option<String> {
     // What builds on it would have another cache key too, which its input digest does not tell.
     let above = group.members.iter().find(|other| other.needs.contains(&member.name));
-    let is_anew = |other: &&Member| member.needs.contains(&other.name) && other.is_made_anew();
-    let below = group.members.iter().find(is_anew);
+    let below = member.below(group.members.iter()).into_iter().find(|other| other.is_made_anew());
     match (above, member.unknown.first()) {
         _ if group.bake.address().is_some() => Some("the definition is at an address".to_owned()),
         // A second bake, where the links turn out wrong, would stand on another one.

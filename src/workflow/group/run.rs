@@ -14,6 +14,7 @@ use crate::base::process;
 use crate::engine::bake;
 use crate::engine::buildx::Buildx;
 use crate::engine::docker::Docker;
+use crate::engine::line::Line;
 use crate::engine::progress::{Format, Steps};
 use crate::model::modes::Modes;
 use crate::model::outcome::{BuildStatus, GroupOutcome, MemberOutcome, Outcome, Traffic, Written};
@@ -195,16 +196,22 @@ async fn build_left(
         beside: None,
     });
     link::remember(world, done.collect(), lasted).await;
+    let places = places(world, &prepared, &stand_ins);
     for (index, ((it, warnings), member)) in
         prepared.members.iter().zip(&mut warnings).zip(&mut finished).enumerate()
     {
         if let Some(own) = built.get(&index) {
+            let alone = prepared.alone(&it.member, &group.bake, &places);
+            let (line, spooled) = match &alone {
+                Some(alone) => (Line::Bake(alone), None),
+                None => (Line::Docker, it.prepared.source.spooled.as_ref()),
+            };
             let runner = Runner {
                 world,
                 engine: &prepared.engine,
                 docker: &docker,
-                buildctl: None,
-                spooled: it.prepared.source.spooled.as_ref().map(tempfile::NamedTempFile::path),
+                line,
+                spooled: spooled.map(tempfile::NamedTempFile::path),
                 stand_in: &stand_ins[index],
                 to_stdout: false,
                 pushed: None,
@@ -309,7 +316,7 @@ impl Whole {
             1 => self.steps.clone(),
             _ => self.steps.of_target(member),
         };
-        let results = self.metadata.get(member).map(Results::of_target).unwrap_or_default();
+        let results = Results::of_target(self.metadata.get(member));
         Built { code: self.code, steps, errors: self.errors.clone(), results }
     }
 }
@@ -353,7 +360,7 @@ async fn engine_runs(
     let description = format!("building with \"{}\" instance", prepared.engine.builder);
     let format = match group.is_to_check {
         true => Format::Plain,
-        false => engine_run::format(&prepared.engine),
+        false => Format::of(&prepared.engine),
     };
     let bake = match way.is_only {
         true => group.bake.clone(),
@@ -365,9 +372,7 @@ async fn engine_runs(
     let mut done = Steps::default();
     loop {
         let wave = prepared.wave(members);
-        let Dockerfiles { own, replaced } = prepared.dockerfiles(&world.folder);
-        // Of several for one target the last stands.
-        let overrides = [wave.overrides, own, folders(prepared, way.stand_ins), replaced].concat();
+        let overrides = [wave.overrides, places(world, prepared, way.stand_ins)].concat();
         let added = bake::added(&prepared.engine, &overrides, folder.as_deref());
         let for_us_alone = group.metadata_file.is_none();
         let mut command = way.docker.applied(bake.run(&buildx, format, added, &metadata, for_us_alone));
@@ -381,7 +386,7 @@ async fn engine_runs(
             world,
             engine: &prepared.engine,
             docker: way.docker,
-            buildctl: None,
+            line: Line::Docker,
             spooled: None,
             stand_in: &nothing,
             to_stdout: true,
@@ -464,10 +469,13 @@ async fn stand_ins(
     })
 }
 
-/// The members' folders, as overrides. A member that is built for another's sake reads the same ones.
-fn folders(prepared: &PreparedGroup, stand_ins: &[StandIn]) -> Vec<String> {
+/// The members' Dockerfiles and folders, as overrides. A member that is built for another's sake reads the same ones.
+fn places(world: &World, prepared: &PreparedGroup, stand_ins: &[StandIn]) -> Vec<String> {
     let all = prepared.members.iter().zip(stand_ins);
-    all.flat_map(|(it, stand_in)| stand_in.overrides(&it.member.name)).collect()
+    let folders = all.flat_map(|(it, stand_in)| stand_in.overrides(&it.member.name)).collect();
+    let Dockerfiles { own, replaced } = prepared.dockerfiles(&world.folder);
+    // Of several for one target the last stands.
+    [own, folders, replaced].concat()
 }
 
 /// Variables that tell git where the contexts belong, where that is one place for all.
