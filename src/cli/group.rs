@@ -21,7 +21,6 @@ use crate::workflow::decide::Prepared;
 use crate::workflow::group::decide::{AnsweredMember, DecidedGroup};
 use crate::workflow::group::define::{Group, Untouched};
 use crate::workflow::group::prepare::{PreparedGroup, PreparedMember};
-use crate::workflow::group::run::cache_folder;
 use crate::workflow::world::World;
 
 /// Becomes the line's own program; returns where that is not possible.
@@ -112,7 +111,7 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, decided: &De
 
 /// The runs of bake.
 fn bakes(out: &mut String, settings: &Settings, group: &Group, prepared: &PreparedGroup) {
-    let folder = cache_folder(settings, prepared);
+    let folder = prepared.cache_folder(settings);
     let waves = prepared.waves();
     let is_whole = prepared.members.len() == group.members.len();
     for (number, members) in waves.iter().enumerate() {

@@ -62,14 +62,13 @@ pub fn cache_is_to_blame(errors: &[String], reference: &Reference, blobs: &BTree
     })
 }
 
-/// Whether a push of the image failed in a way that may pass.
-pub fn push_may_pass(errors: &[String]) -> bool {
-    errors.iter().any(|error| {
+/// Whether a push of the image failed in a way that may pass. `errors`: what was said of the build; `pushes`: of pushes
+/// that buildx has had the engine make, which do not say what they are.
+pub fn push_may_pass(errors: &[String], pushes: &[String]) -> bool {
+    let of_buildkit = errors.iter().filter(|error| error.to_ascii_lowercase().contains("failed to push"));
+    of_buildkit.chain(pushes).any(|error| {
         let lower = error.to_ascii_lowercase();
-        // BuildKit says what it did; the engine that buildx has push what was built (buildx before 0.22) does not. What
-        // BuildKit reads for a build never stands alone.
-        let is_push = lower.contains("failed to push") || lower.starts_with("unexpected status from ");
-        is_push && TEMPORARY.iter().any(|phrase| lower.contains(phrase))
+        TEMPORARY.iter().any(|phrase| lower.contains(phrase))
     })
 }
 
@@ -114,13 +113,14 @@ mod tests {
 
     #[test]
     fn a_push_is_tried_again_unless_it_was_refused() {
-        let push = |error: &str| push_may_pass(&[error.to_owned()]);
+        let push = |error: &str| push_may_pass(&[error.to_owned()], &[]);
         assert!(push(
             "failed to push r/a:1: unexpected status from PUT request to http://r/v2/a: 503 Service Unavailable"
         ));
-        assert!(push(
-            "unexpected status from HEAD request to http://r/v2/a/manifests/1: 500 Internal Server Error"
-        ));
+        let of_engine =
+            "unexpected status from HEAD request to http://r/v2/a/manifests/1: 500 Internal Server Error";
+        assert!(push_may_pass(&[], &[of_engine.to_owned()]) && !push(of_engine));
+        assert!(!push_may_pass(&[], &["denied: requested access to the resource is denied".to_owned()]));
         assert!(!push("failed to push r:5000/a:1: server message: insufficient_scope: authorization failed"));
         assert!(!push(
             "r/a:1: failed to resolve source metadata for r/a:1: unexpected status from HEAD request: 503"

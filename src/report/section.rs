@@ -11,22 +11,27 @@ use crate::report::{github, gitlab};
 #[derive(Debug)]
 pub struct Sections {
     provider: Provider,
+    /// How many there were.
+    number: u32,
     open: Option<String>,
 }
 
 impl Sections {
     /// A log that this provider shows, with no section open.
     pub fn new(provider: Provider) -> Self {
-        Sections { provider, open: None }
+        Sections { provider, number: 0, open: None }
     }
 
-    /// What to print to begin a section: empty or whole lines. The name must be unique in the log.
-    pub fn open(&mut self, name: &str, title: &str, now: Timestamp) -> String {
+    /// What to print to begin the section of a run of whoever builds: empty or whole lines.
+    pub fn open(&mut self, now: Timestamp) -> String {
+        const TITLE: &str = "layerlift: build";
         let close = self.close(now);
-        self.open = Some(name.to_owned());
+        self.number += 1;
+        // GitLab tells them apart by their names.
+        let name = self.open.insert(format!("layerlift_build_{}", self.number));
         match self.provider {
-            Provider::GitLab => close + &gitlab::section_start(name, title, now),
-            Provider::GitHub => close + &github::group(title),
+            Provider::GitLab => close + &gitlab::section_start(name, TITLE, now),
+            Provider::GitHub => close + &github::group(TITLE),
             Provider::OtherCi | Provider::Local => close,
         }
     }
@@ -50,19 +55,14 @@ mod tests {
         let now = Timestamp::from_second(7).unwrap();
         let log = |provider| {
             let mut sections = Sections::new(provider);
-            [
-                sections.open("a", "First", now),
-                sections.open("b", "Second", now),
-                sections.close(now),
-                sections.close(now),
-            ]
-            .concat()
+            [sections.open(now), sections.open(now), sections.close(now), sections.close(now)].concat()
         };
-        assert_eq!(log(Provider::GitHub), "::group::First\n::endgroup::\n::group::Second\n::endgroup::\n");
+        let group = "::group::layerlift: build\n::endgroup::\n";
+        assert_eq!(log(Provider::GitHub), group.repeat(2));
         assert_eq!(
             log(Provider::GitLab).replace("\u{1b}[0K", "").replace('\r', " "),
-            "section_start:7:a[collapsed=true] First\nsection_end:7:a \n\
-             section_start:7:b[collapsed=true] Second\nsection_end:7:b \n"
+            "section_start:7:layerlift_build_1[collapsed=true] layerlift: build\nsection_end:7:layerlift_build_1 \n\
+             section_start:7:layerlift_build_2[collapsed=true] layerlift: build\nsection_end:7:layerlift_build_2 \n"
         );
         assert_eq!(log(Provider::Local) + &log(Provider::OtherCi), "");
     }

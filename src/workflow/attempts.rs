@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::base::clock;
+use crate::base::printer::Printer;
 use crate::base::process;
 use crate::engine::docker::Docker;
 use crate::engine::progress::{Format, Steps};
@@ -18,7 +18,54 @@ use crate::workflow::engine_run::{Built, Runner};
 use crate::workflow::error::Error;
 
 /// Times that a push of the user's image is tried.
-pub(super) const PUSH_TRIES: u32 = 3;
+const PUSH_TRIES: u32 = 3;
+
+/// The runs of one build that have failed so far.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// Those that failed by a push.
+    pushes: u32,
+    /// What was done before a push failed.
+    done: Steps,
+}
+
+impl Tries {
+    /// The steps of the run that came last, as they went for the user.
+    pub(super) fn whole(&self, steps: Steps) -> Steps {
+        steps.after(&self.done)
+    }
+
+    /// Whether a run that failed is worth another one, of which `warn` tells; waits where a push may pass. `blamed`: cache
+    /// refs that made it fail, which the next one does not read; `image`: what it makes.
+    pub(super) async fn again(
+        &mut self,
+        blamed: &[Reference],
+        (steps, errors): (&Steps, &[String]),
+        image: &str,
+        warn: impl FnOnce(String),
+    ) -> bool {
+        if !blamed.is_empty() {
+            let blamed = blamed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            warn(format!("a layer behind {blamed} could not be read; building once more without it"));
+            return true;
+        }
+        let left = PUSH_TRIES - 1;
+        if self.pushes == left || !retry::push_may_pass(errors, &steps.push_failures()) {
+            return false;
+        }
+        self.pushes += 1;
+        warn(format!("{image} could not be pushed; trying again ({} of {left})", self.pushes));
+        tokio::time::sleep(Duration::from_secs(u64::from(self.pushes))).await;
+        self.done = steps.clone();
+        true
+    }
+}
+
+/// Says why a build failed that shows nothing: quiet is about what goes well, as with `docker build -q`.
+pub(super) fn tell_failure(printer: Printer, errors: &[String]) {
+    let said = errors.iter().map(|error| error.trim_end()).filter(|error| !error.is_empty());
+    said.for_each(|error| printer.message(&format!("{error}\n")));
+}
 
 /// The user's build, shown as it runs; once more where reading the cache made it fail, or a push may pass.
 ///
@@ -34,50 +81,27 @@ pub(super) async fn run(
     let engine = &facts.engine;
     let description = format!("building with \"{}\" instance", engine.builder);
     let printer = runner.world.printer;
-    let mut pushes = 1;
-    let mut number = 0;
-    // What it did before a push failed.
-    let mut done = Steps::default();
+    let mut tries = Tries::default();
     loop {
-        number += 1;
-        let format = Format::of(engine);
-        let mut display = Display::of(request, format, description.clone(), runner.world);
-        let (is_log, is_quiet) = (display.is_log(), matches!(display, Display::Quiet));
-        if is_log {
-            printer.message(&sections.open(
-                &format!("layerlift_build_{number}"),
-                "layerlift: build",
-                clock::now(),
-            ));
-        }
-        let built = runner.run(&plan.build, &mut display).await;
-        display.finish(printer);
-        if is_log {
-            printer.message(&sections.close(clock::now()));
-        }
-        let mut built = built?;
-        built.steps = built.steps.after(&done);
+        let display = Display::of(request, Format::of(engine), description.clone(), runner.world);
+        let is_quiet = matches!(display, Display::Quiet);
+        let run = async |display: &mut Display| runner.run(&plan.build, display).await;
+        let mut built = display.during(printer, sections, run).await?;
+        built.steps = tries.whole(built.steps);
         if built.code == 0 {
             return Ok(built);
         }
-        let mut again = |warning: String| {
+        let blamed = blamed(plan, facts, &built.errors);
+        if blamed.is_some() {
+            plan.forget_cache();
+        }
+        let warn = |warning: String| {
             printer.warning(&warning);
             warnings.push(warning);
         };
-        if let Some(reference) = blamed(plan, facts, &built.errors) {
-            again(format!("a layer behind {reference} could not be read; building once more without it"));
-            plan.forget_cache();
-        } else if retry::push_may_pass(&built.errors) && pushes < PUSH_TRIES {
-            again(format!("the image could not be pushed; trying again ({pushes} of {})", PUSH_TRIES - 1));
-            tokio::time::sleep(Duration::from_secs(u64::from(pushes))).await;
-            pushes += 1;
-            done = built.steps;
-        } else {
-            // Quiet is about what goes well, as with `docker build -q`.
+        if !tries.again(blamed.as_slice(), (&built.steps, &built.errors), "the image", warn).await {
             if is_quiet {
-                let said =
-                    built.errors.iter().map(|error| error.trim_end()).filter(|error| !error.is_empty());
-                said.for_each(|error| printer.message(&format!("{error}\n")));
+                tell_failure(printer, &built.errors);
             }
             return Ok(built);
         }

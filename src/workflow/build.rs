@@ -129,7 +129,7 @@ pub(super) async fn carry_out_prepared(
         tell::prediction(world, None, &prepared.plan.explanation);
     }
 
-    let beside = Beside::of(&prepared);
+    let beside = Beside::of(std::iter::once((request, &prepared)));
     let later = Runner {
         world,
         engine: &prepared.facts.engine,
@@ -169,9 +169,8 @@ pub(super) async fn carry_out_prepared(
             outcome.duration = begun.elapsed();
             take(&prepared, &built, &mut outcome);
             let lasted = outcome.duration;
-            let beside = Some(beside);
-            let done = link::Done { request, prepared: &prepared, outcome: &mut outcome, beside };
-            link::remember(world, vec![done], lasted).await;
+            let done = link::Done { request, prepared: &prepared, outcome: &mut outcome };
+            link::remember(world, vec![done], beside, lasted).await;
             failure =
                 finish(request, &prepared, later, &docker, &built, &mut outcome, &mut warnings).await.err();
             if outcome.pending.is_some() && failure.is_none() {

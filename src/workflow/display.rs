@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use crate::base::clock;
 use crate::base::printer::Printer;
 use crate::base::process::Stream;
 use crate::engine::progress::{Format, Renderer};
 use crate::model::event::Event;
 use crate::model::request::Request;
 use crate::report::live::Live;
+use crate::report::section::Sections;
 use crate::workflow::world::World;
 
 /// The way of showing a build.
@@ -52,7 +54,7 @@ impl Display {
     }
 
     /// Whether an engine's log is shown as it comes, so that it deserves a section of its own.
-    pub fn is_log(&self) -> bool {
+    fn is_log(&self) -> bool {
         matches!(self, Display::Rendered(_) | Display::Verbatim)
     }
 
@@ -75,8 +77,27 @@ impl Display {
         }
     }
 
+    /// Shows a run of whoever builds, from its begin to its end; a log in a section of its own.
+    pub async fn during<T>(
+        mut self,
+        printer: Printer,
+        sections: &mut Sections,
+        run: impl AsyncFnOnce(&mut Display) -> T,
+    ) -> T {
+        let is_log = self.is_log();
+        if is_log {
+            printer.message(&sections.open(clock::now()));
+        }
+        let done = run(&mut self).await;
+        self.finish(printer);
+        if is_log {
+            printer.message(&sections.close(clock::now()));
+        }
+        done
+    }
+
     /// Shows what was held back.
-    pub fn finish(self, printer: Printer) {
+    fn finish(self, printer: Printer) {
         if let Display::Rendered(mut renderer) = self {
             printer.message(&renderer.finish());
         }

@@ -5,9 +5,10 @@ mod check;
 pub(super) mod layers;
 pub(super) mod learn;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt as _, join_all};
 
 use crate::dockerfile::{Dockerfile, linked};
 use crate::model::inputs::{Inputs, StepInputs};
@@ -115,14 +116,12 @@ pub(super) struct Done<'a> {
     pub(super) prepared: &'a Prepared,
     /// With its steps as they went.
     pub(super) outcome: &'a mut Outcome,
-    /// What is being learnt of its image since that was pushed.
-    pub(super) beside: Option<Beside>,
 }
 
 /// Takes into the outcomes of builds, where there will be records of them, what is known of lower layers: what the links
-/// stand on, what is learnt now, from all at once, and what earlier builds knew that still holds. `lasted`: how long they
-/// took together. An interrupt ends it.
-pub(super) async fn remember(world: &World, mut builds: Vec<Done<'_>>, lasted: Duration) {
+/// stand on, what is learnt now, from all at once, and what earlier builds knew that still holds. `beside`: what is being
+/// learnt of the images since they were pushed; `lasted`: how long the builds took together. An interrupt ends it.
+pub(super) async fn remember(world: &World, mut builds: Vec<Done<'_>>, beside: Beside, lasted: Duration) {
     builds.retain(|Done { prepared: Prepared { facts, plan, .. }, outcome, .. }| {
         // Where the cache is given up, every step runs, and nothing is gained.
         plan.keep != Keep::GivenUp && records::place(facts, plan, outcome).is_some()
@@ -130,15 +129,21 @@ pub(super) async fn remember(world: &World, mut builds: Vec<Done<'_>>, lasted: D
     let wanted = builds.iter().filter_map(|it| it.prepared.plan.link.wanted.as_ref());
     let reading = Reading::of(wanted);
     let patience = PATIENCE.max(lasted / SHARE);
+    let early = async { Arc::new(beside.learnt().await) }.boxed().shared();
     let all = async {
-        join_all(builds.into_iter().map(|it| one(it, &reading, patience))).await;
+        join_all(builds.into_iter().map(|it| one(it, early.clone(), &reading, patience))).await;
         Ok::<_, Error>(())
     };
     // Whoever goes on from here heeds it.
     let _ = world.unless_interrupted(all).await;
 }
 
-async fn one(Done { request, prepared, outcome, beside }: Done<'_>, reading: &Reading, patience: Duration) {
+async fn one(
+    Done { request, prepared, outcome }: Done<'_>,
+    early: impl Future<Output = Arc<Vec<Learnt>>>,
+    reading: &Reading,
+    patience: Duration,
+) {
     let linking = &prepared.plan.link;
     if !linking.links.is_empty() {
         // The image was checked to stand on it.
@@ -149,12 +154,10 @@ async fn one(Done { request, prepared, outcome, beside }: Done<'_>, reading: &Re
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {
         let client = &prepared.client;
         let learning = async {
-            let early = match beside {
-                Some(beside) => beside.learnt().await,
-                None => None,
-            };
-            match early.filter(|early| early.image.digest() == image.digest()) {
-                Some(Learnt { below: below @ (Ok(_) | Err(Vain::Lasting(_))), .. }) => below,
+            let early = early.await;
+            let is_its = |it: &&Learnt| it.image == image && it.step == wanted.step;
+            match early.iter().find(is_its) {
+                Some(Learnt { below: below @ (Ok(_) | Err(Vain::Lasting(_))), .. }) => below.clone(),
                 _ => {
                     let layers = layers(client, &image).await.map_err(Vain::passing)?;
                     reading.learn(client, image.repository(), layers, wanted, linking.layers).await

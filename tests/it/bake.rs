@@ -170,6 +170,29 @@ fn of_a_target_on_another_only_what_is_new_is_exported() {
     assert_eq!(scene.stamps("job-one"), made);
 }
 
+/// Of the layers that several images have, each is mounted once into the repository of their caches.
+#[test]
+fn layers_of_the_images_are_mounted_for_their_caches() {
+    let proxy = Proxy::start(&Registry::shared().address);
+    let mut scene = Services::on(Engine::start_with(Kind::Docker28Containerd, &[&proxy.address]));
+    let cache = format!("{}/cache", scene.repository);
+    scene.test.set("LAYERLIFT_CACHE_REPO", &proxy.reference(&cache));
+    scene.test.set("IMAGES", &proxy.reference(&scene.repository));
+    let shared = "FROM busybox:latest AS tools\nRUN dd if=/dev/urandom of=/large bs=1M count=24\n";
+    let own = ["api", "web"].map(|name| format!("FROM tools AS {name}\nCOPY {name}/ /{name}/\n"));
+    scene.write("Dockerfile", &format!("{shared}{}{}", own[0], own[1]));
+    let build = scene.build("bake", &["--push", "--allow=network.host"]).made();
+    assert!(build.finished.stderr.contains("exporting cache to registry"), "{build}");
+    let image = scene.registry.reference(&format!("{}/api:1", scene.repository));
+    let manifest = scene.registry.crane(&["manifest", "--platform=linux/amd64", &image]).ok().text();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let large = manifest["layers"][1]["digest"].as_str().unwrap().replace(':', "%3A");
+    let requests = proxy.requests();
+    let mounts = requests.iter().filter(|it| it.path.contains("/cache/blobs/uploads/"));
+    let mounts = mounts.filter(|it| it.path.contains(&format!("mount={large}"))).count();
+    assert_eq!(mounts, 1, "{requests:#?}");
+}
+
 #[test]
 fn a_failure_and_a_question_are_bakes_own() {
     let scene = Services::new(Kind::Docker28Containerd);

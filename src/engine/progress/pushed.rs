@@ -3,14 +3,13 @@
 use crate::model::event::Event;
 use crate::model::reference::Reference;
 
-/// The image that an event tells to be in its registry by now, by its digest: `pushing manifest for
+/// The image that an event tells to be in its registry by now, by name and digest: `pushing manifest for
 /// r.io/app:1@sha256:...` (BuildKit `util/push/push.go`, which ends it just so where the push failed). The cache that is
 /// exported next is none.
 pub fn pushed(event: &Event) -> Option<Reference> {
     let Event::Status { id, completed: true, .. } = event else { return None };
-    let (name, digest) = id.strip_prefix("pushing manifest for ")?.rsplit_once('@')?;
-    let image: Reference = name.parse().ok()?;
-    Some(image.repository().with_digest(&digest.parse().ok()?))
+    let image: Reference = id.strip_prefix("pushing manifest for ")?.parse().ok()?;
+    image.digest().is_some().then_some(image)
 }
 
 #[cfg(test)]
@@ -29,7 +28,7 @@ mod tests {
         };
         let pushing = format!("pushing manifest for localhost:5000/a/b:1@{digest}");
         assert_eq!(told(pushing.clone(), false), None);
-        assert_eq!(told(pushing, true), Some(format!("localhost:5000/a/b@{digest}")));
+        assert_eq!(told(pushing, true), Some(format!("localhost:5000/a/b:1@{digest}")));
         for other in ["pushing layers", "pushing manifest for a/b:1", "pushing manifest for a@sha256:x"] {
             assert_eq!(told(other.to_owned(), true), None, "{other}");
         }

@@ -242,6 +242,12 @@ impl Steps {
         failed.collect()
     }
 
+    /// Why pushes failed that buildx has had the engine make.
+    pub fn push_failures(&self) -> Vec<String> {
+        let pushes = |failure: &Failure| is_push_of_engine(name::without_target(&failure.vertex));
+        self.failures().into_iter().filter(pushes).map(|failure| failure.error).collect()
+    }
+
     /// Caches and images that were carried in or out, in the order in which they were first named.
     pub fn transfers(&self) -> Vec<Transfer> {
         let transfers = self.vertices.iter().filter_map(|vertex| {
@@ -290,13 +296,16 @@ fn transfer(name: &str) -> Option<(TransferKind, &str)> {
         Some((TransferKind::CacheImport, reference))
     } else if name.starts_with("exporting cache") {
         Some((TransferKind::CacheExport, name))
-    } else if name.starts_with("exporting to ")
-        || (name.starts_with("pushing ") && name.ends_with(" with docker"))
-    {
+    } else if name.starts_with("exporting to ") || is_push_of_engine(name) {
         Some((TransferKind::Image, name))
     } else {
         None
     }
+}
+
+/// buildx before 0.22, and where the engine's store is a graph driver's (docker/buildx `build/build.go`).
+fn is_push_of_engine(name: &str) -> bool {
+    name.starts_with("pushing ") && name.ends_with(" with docker")
 }
 
 fn is_collateral(error: &str) -> bool {

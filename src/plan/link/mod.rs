@@ -81,7 +81,7 @@ pub struct Wanted {
 }
 
 /// Why it was not learnt what lies below; a fragment of a sentence.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Vain {
     /// It would be so again.
     #[error("{0}")]

@@ -121,11 +121,10 @@ async fn run(
     let is_result = prepared.line.writes_to_stdout() || is_quiet;
     let output = if is_result { Output::Inherited } else { Output::Lines };
     let mut sections = Sections::new(prepared.facts.pipeline.provider);
-    for number in 1.. {
+    loop {
         let command = loan.applied(buildah::command(prepared.tool, &prepared.line, &loan.flags));
-        let name = format!("layerlift_build_{number}");
         if !is_quiet {
-            printer.message(&sections.open(&name, "layerlift: build", clock::now()));
+            printer.message(&sections.open(clock::now()));
         }
         let watched =
             engine_run::watch(world, &command, Format::Buildah, output, &mut Display::Verbatim, None).await;
@@ -137,7 +136,6 @@ async fn run(
         printer.warning(&warning);
         warnings.push(warning);
     }
-    unreachable!("each run more has less of the cache")
 }
 
 /// Takes out what made a build fail, if it was the cache, and tells of it.

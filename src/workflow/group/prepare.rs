@@ -2,7 +2,7 @@
 //! all members at once.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::try_join_all;
 
@@ -92,6 +92,12 @@ impl PreparedGroup {
 
     fn planned(&self) -> Vec<Planned<'_>> {
         self.members.iter().map(PreparedMember::planned).collect()
+    }
+
+    /// The folder of the `local` strategy, where a member uses it.
+    pub fn cache_folder(&self, settings: &Settings) -> Option<PathBuf> {
+        let is_local = self.members.iter().any(|it| it.prepared.plan.strategy == Strategy::Local);
+        is_local.then(|| settings.cache_dir.clone())
     }
 
     /// The bake that builds a member again, where no line of `docker build` can. `places`: overrides of folders and
