@@ -1,4 +1,9 @@
 //! Learning from the layers of pushed images what lies below their last steps.
+//!
+//! From inside the build, by a step that lists the tree, it would cost a call of the engine more after every such build, an
+//! image with a shell and tools in it, and on an engine that has taken the layers from a cache, their unpacking. Headers are
+//! read while BuildKit exports the cache, from a registry that has just been written: nobody waits for them (the cold pairs
+//! in README, Benchmarks).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
