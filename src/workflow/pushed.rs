@@ -107,7 +107,9 @@ impl Image {
     }
 
     fn is_called(&self, name: &Reference) -> bool {
-        self.names.iter().any(|own| own.repository() == name.repository() && own.tag() == name.tag())
+        // What is pushed by its digest has no tag.
+        let is_it = |own: &Reference| name.tag().is_none_or(|tag| own.tag() == Some(tag));
+        self.names.iter().any(|own| own.repository() == name.repository() && is_it(own))
     }
 }
 

@@ -90,9 +90,8 @@ pub fn explain(
     links: Option<Links<'_>>,
 ) -> Explanation {
     let known = answered(inputs, records, links);
-    let steps = steps(inputs);
-    let misses = steps.iter().filter(|(.., digest)| !known.contains(digest)).count();
-    let mut explanation = Explanation { predicted: Some((misses, steps.len())), ..Explanation::default() };
+    let (misses, all) = missed(inputs, &known);
+    let mut explanation = Explanation { predicted: Some((misses, all)), ..Explanation::default() };
     let Some((nearest, before)) = nearest(inputs, records) else { return explanation };
     explanation.against = Some(nearest.against());
     let compared = stage::Compared { inputs, before, record: &nearest.record, done, links };
@@ -104,11 +103,13 @@ pub fn explain(
     explanation
 }
 
-/// The steps that are counted. One that is the same for several platforms is one.
-fn steps(inputs: &Inputs) -> HashSet<(&str, usize, &Digest)> {
+/// How many steps are not answered, of how many. One that is the same for several platforms is one.
+fn missed(inputs: &Inputs, known: &HashSet<&Digest>) -> (usize, usize) {
     let steps = inputs.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)));
     let counted = steps.filter(|(_, step)| !is_base(step));
-    counted.map(|(stage, step)| (stage.name.as_str(), step.number, &step.digest)).collect()
+    let counted: HashSet<(&str, usize, &Digest)> =
+        counted.map(|(stage, step)| (stage.name.as_str(), step.number, &step.digest)).collect();
+    (counted.iter().filter(|(.., digest)| !known.contains(digest)).count(), counted.len())
 }
 
 /// Misses of several platforms: what is the same for all that the stage is built for is told once.

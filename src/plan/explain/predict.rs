@@ -7,7 +7,9 @@ use crate::model::inputs::Inputs;
 use crate::model::outcome::{CandidateOutcome, StageOutcome};
 use crate::model::record::Explanation;
 use crate::model::reference::Digest;
-use crate::plan::explain::{Circumstances, Links, Recorded, Suspect, answered, explain, notes, surprises};
+use crate::plan::explain::{
+    Circumstances, Links, Recorded, Suspect, answered, explain, missed, notes, surprises,
+};
 use crate::plan::facts::CacheFolder;
 
 /// Where a build's cache comes from.
@@ -105,8 +107,8 @@ impl<'a> Situation<'a> {
     pub fn is_held(self) -> bool {
         let (Ok(inputs), Ok(used), None) = (self.inputs, self.used(), self.uncounted) else { return false };
         let beside: Vec<&Recorded> = used.into_iter().filter(|it| it.scope.is_some()).collect();
-        let steps = explain(inputs, &beside, None, self.links).predicted;
-        self.reading == Reading::Chain && matches!(steps, Some((0, all)) if all > 0)
+        let (misses, all) = missed(inputs, &answered(inputs, &beside, self.links));
+        self.reading == Reading::Chain && misses == 0 && all > 0
     }
 
     /// The records of a folder and of the engine's own store.
