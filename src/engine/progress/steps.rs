@@ -30,7 +30,7 @@ const ONLY_STAGE: &str = "stage-0";
 pub struct Steps {
     vertices: Vec<Known>,
     by_key: HashMap<String, usize>,
-    layers: HashMap<String, u64>,
+    layers: HashMap<String, Layer>,
     warnings: Vec<String>,
     /// When the engine began, where these are the steps of one target among others.
     origin: Option<Duration>,
@@ -84,6 +84,13 @@ pub struct Transfer {
     pub duration: Duration,
 }
 
+/// A layer that is fetched, in bytes as it is packed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Layer {
+    fetched: u64,
+    size: u64,
+}
+
 impl Steps {
     /// Takes in one event.
     pub fn push(&mut self, event: &Event) {
@@ -133,9 +140,12 @@ impl Steps {
         if id.starts_with("sha256:") && total > 0 {
             // A layer that several vertices wait for is fetched once.
             if self.layers.len() < MOST || self.layers.contains_key(id) {
-                let fetched = self.layers.entry(id.to_owned()).or_default();
-                *fetched = current.max(*fetched);
+                let layer = self.layers.entry(id.to_owned()).or_default();
+                *layer = Layer { fetched: current.max(layer.fetched), size: total };
             }
+        } else if let Some(layer) = id.strip_prefix("extracting ").and_then(|id| self.layers.get_mut(id)) {
+            // It is there, although the engine does not always tell of the last bytes (BuildKit 0.25).
+            layer.fetched = layer.fetched.max(layer.size);
         } else if id == "transferring context:"
             && let Some(known) = self.by_key.get(vertex).and_then(|index| self.vertices.get_mut(*index))
         {
@@ -171,9 +181,9 @@ impl Steps {
                 known.intervals = then.intervals.clone();
             }
         }
-        for (layer, bytes) in &first.layers {
-            let fetched = self.layers.entry(layer.clone()).or_default();
-            *fetched = (*fetched).max(*bytes);
+        for (id, before) in &first.layers {
+            let layer = self.layers.entry(id.clone()).or_default();
+            layer.fetched = layer.fetched.max(before.fetched);
         }
         self
     }
@@ -228,7 +238,7 @@ impl Steps {
         let context = self.vertices.iter().filter(|vertex| vertex.name.contains("load build context"));
         Traffic {
             context: context.fold(0, |sum, vertex| sum.saturating_add(vertex.context)),
-            fetched: self.layers.values().fold(0, |sum, layer| sum.saturating_add(*layer)),
+            fetched: self.layers.values().fold(0, |sum, layer| sum.saturating_add(layer.fetched)),
             asked: 0,
         }
     }

@@ -197,6 +197,19 @@ fn counts_bytes_once() {
     assert_eq!(steps.traffic(), Traffic { context: 38, fetched: u64::MAX, asked: 0 });
 }
 
+/// What is extracted was fetched, if it was begun to be.
+#[test]
+fn a_layer_whose_last_bytes_are_not_told_is_counted_whole() {
+    let mut steps = Steps::default();
+    for (id, current, total) in
+        [("sha256:a", 10, 42), ("extracting sha256:a", 0, 0), ("extracting sha256:there", 0, 0)]
+    {
+        let (vertex, id) = ("0".to_owned(), id.to_owned());
+        steps.push(&Event::Status { vertex, id, current, total, started: None, at: None, completed: false });
+    }
+    assert_eq!(steps.traffic().fetched, 42);
+}
+
 #[test]
 fn names_transfers_with_and_without_a_target() {
     let steps = collect(&[
@@ -213,5 +226,10 @@ fn names_transfers_with_and_without_a_target() {
         (TransferKind::Image, "pushing r.example/a:1 with docker".to_owned(), 0),
     ];
     assert_eq!(subjects, expected);
-    assert_eq!(steps.failures().len(), 1);
+    assert_eq!((steps.failures().len(), steps.push_failures().len()), (1, 0));
+    let failed = collect(&[
+        ("[api] pushing r.example/a:1 with docker", &[], false, Some("unexpected status: 500")),
+        ("[api final 2/2] RUN make", &[], false, Some("exit code: 500")),
+    ]);
+    assert_eq!(failed.push_failures(), ["unexpected status: 500"]);
 }
