@@ -85,25 +85,24 @@ pub fn show_bake(world: &World, settings: &Settings, group: &Group, decided: &De
             command(&mut out, &line, &format!("{}: {purpose}", it.member.name));
         }
     }
-    for it in &members {
-        let name = &it.member.name;
-        for (line, purpose) in commands(&it.prepared, Line::Docker) {
-            if purpose == "build" {
-                break;
-            }
-            command(&mut out, &line, &format!("{name}: {purpose}"));
+    let listed = members.iter().map(|it| {
+        let alone = prepared.and_then(|prepared| prepared.alone(it, &group.bake, &[]));
+        let all = commands(&it.prepared, alone.as_ref().map_or(Line::Docker, Line::Bake));
+        (&it.member.name, all)
+    });
+    let listed: Vec<_> = listed.collect();
+    let is_build = |(_, purpose): &&(String, String)| purpose == "build";
+    for (name, all) in &listed {
+        for (line, purpose) in all.iter().take_while(|it| !is_build(it)) {
+            command(&mut out, line, &format!("{name}: {purpose}"));
         }
     }
     if let Some(prepared) = prepared {
         bakes(&mut out, settings, group, prepared);
     }
-    for it in &members {
-        let name = &it.member.name;
-        let alone = prepared.and_then(|prepared| prepared.alone(&it.member, &group.bake, &[]));
-        let line = alone.as_ref().map_or(Line::Docker, Line::Bake);
-        let all = commands(&it.prepared, line).into_iter();
-        for (line, purpose) in all.skip_while(|(_, purpose)| purpose != "build").skip(1) {
-            command(&mut out, &line, &format!("{name}: {purpose}"));
+    for (name, all) in &listed {
+        for (line, purpose) in all.iter().skip_while(|it| !is_build(it)).skip(1) {
+            command(&mut out, line, &format!("{name}: {purpose}"));
         }
     }
     world.printer.data(&out);

@@ -35,10 +35,26 @@ impl Bake {
         Bake { targets: self.address().into_iter().chain(targets).cloned().collect(), ..self.clone() }
     }
 
-    /// The same without flags that say where all images go.
+    /// The same without what says where images go: bake adds an output to those that are set before it.
     pub fn without_outputs(mut self) -> Bake {
-        self.flags.retain(|word| !["--push", "--load"].contains(&word.split('=').next().unwrap_or_default()));
-        self
+        let mut kept = Vec::new();
+        let mut words = std::mem::take(&mut self.flags).into_iter();
+        while let Some(word) = words.next() {
+            match word.split_once('=') {
+                _ if word == "--set" => {
+                    let value = words.next();
+                    if !value.as_deref().is_some_and(sets_output) {
+                        kept.push(word);
+                        kept.extend(value);
+                    }
+                }
+                Some(("--set", value)) if sets_output(value) => {}
+                Some(("--push" | "--load", _)) => {}
+                None if ["--push", "--load"].contains(&word.as_str()) => {}
+                _ => kept.push(word),
+            }
+        }
+        Bake { flags: kept, ..self }
     }
 
     fn command(&self, buildx: &Buildx, added: Vec<String>) -> Command {
@@ -80,6 +96,12 @@ impl Bake {
         // For us alone, the provenance in it is only time lost (buildx 0.14).
         if for_us_alone { command.with_variable("BUILDX_METADATA_PROVENANCE", "disabled") } else { command }
     }
+}
+
+/// Whether an override is one of outputs: `*.output=type=registry`, `app.output+=type=tar`.
+fn sets_output(value: &str) -> bool {
+    let key = value.split_once('=').map(|(key, _)| key.trim_end_matches('+'));
+    key.and_then(|key| key.rsplit_once('.')).is_some_and(|(_, key)| ["output", "push", "load"].contains(&key))
 }
 
 /// A bake of one member, where no line of `docker build` says how it is built.
@@ -166,6 +188,18 @@ mod tests {
         assert_eq!(bake.of(&words(&["web"])).targets, ["web"]);
         let remote = Bake { targets: words(&["https://host/a.git", "all"]), ..bake.clone() };
         assert_eq!(remote.of(&words(&["web"])).targets, ["https://host/a.git", "web"]);
+        let outputs = words(&[
+            "-f",
+            "a",
+            "--push",
+            "--set",
+            "*.output=type=oci",
+            "--set=a.output+=x",
+            "--set",
+            "a.tags=b",
+        ]);
+        let none = Bake { flags: outputs, ..bake.clone() }.without_outputs();
+        assert_eq!(none.flags, ["-f", "a", "--set", "a.tags=b"]);
         let old = Engine { buildx: Some(Version(0, 13, 1)), ..engine };
         insta::assert_snapshot!(bake.shown(added(&old, &[], Some(Path::new("/c")))), @"docker buildx bake -f a.hcl api");
         insta::assert_snapshot!(compose(false, &words(&["-p", "x"]), &["build", "--print"], &words(&["api"])),

@@ -114,6 +114,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_below_is_found_at_any_depth() {
+        let member = |name: &str, needs: &[&str]| Member {
+            name: name.to_owned(),
+            request: Request { flags: Vec::new(), context: Context::Stdin },
+            inline: None,
+            needs: needs.iter().map(|name| (*name).to_owned()).collect(),
+            asked: true,
+            unknown: Vec::new(),
+        };
+        let all = [
+            member("base", &[]),
+            member("other", &[]),
+            member("tools", &["base"]),
+            member("app", &["tools"]),
+        ];
+        let names = |of: &Member| of.below(all.iter()).iter().map(|it| it.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names(&all[3]), ["tools", "base"]);
+        assert!(names(&all[1]).is_empty());
+    }
+
+    #[test]
     fn credentials_are_not_shown() {
         let member = |value: &str| Member {
             name: "app".to_owned(),

@@ -9,7 +9,7 @@
 //!   for by a second call, in which every step is cached.
 //! - *`--detach-cache`*: that second call is left to `layerlift cache flush`.
 //!
-//! Of images that are built together each has such a call of its own.
+//! Of images that are built together each has such a call of its own, unless that call would build something else.
 
 use crate::model::engine::Frontend;
 use crate::model::reference::{Digest, Reference};
@@ -52,7 +52,7 @@ pub(super) struct Known<'a> {
     pub(super) settings: &'a Settings,
     pub(super) frontend: Frontend,
     /// Whether a call of its own can export its cache.
-    pub(super) apart: bool,
+    pub(super) exports_alone: bool,
     /// Whether it is known what the image is made from, or why not.
     pub(super) inputs: Result<(), &'a str>,
     pub(super) candidates: &'a [Candidate],
@@ -120,7 +120,7 @@ fn with_build(reason: &str) -> Decision {
 impl<'a> Known<'a> {
     /// Whether a second call can export what the first one built.
     fn can_defer(self) -> bool {
-        matches!(self.frontend, Frontend::Buildx | Frontend::Buildctl) && self.apart
+        matches!(self.frontend, Frontend::Buildx | Frontend::Buildctl) && self.exports_alone
     }
 
     /// Whether the export is left for later; an error says why not, although that was asked for.
@@ -242,7 +242,7 @@ mod tests {
         request: Request,
         settings: Settings,
         frontend: Frontend,
-        apart: bool,
+        exports_alone: bool,
         inputs: Result<(), &'static str>,
         candidates: Vec<Candidate>,
         read: &'static str,
@@ -255,7 +255,7 @@ mod tests {
                 request: Request { flags: Vec::new(), context: Context::Folder(".".into()) },
                 settings: Settings::default(),
                 frontend: Frontend::Buildx,
-                apart: true,
+                exports_alone: true,
                 inputs: Ok(()),
                 candidates: vec![missing(OWN), found(MAIN, "main")],
                 read: MAIN,
@@ -272,7 +272,7 @@ mod tests {
                 request: &self.request,
                 settings: &self.settings,
                 frontend: self.frontend,
-                apart: self.apart,
+                exports_alone: self.exports_alone,
                 inputs: self.inputs,
                 candidates: &self.candidates,
                 chain: &chain,
@@ -334,7 +334,7 @@ mod tests {
             ("layers are gone", Case { candidates: vec![gone], ..Case::default() }),
             ("it is not seen", Case { candidates: vec![hidden, found(MAIN, "main")], ..Case::default() }),
             ("steps run for sure", Case { request: filter, ..Case::default() }),
-            ("no call of its own", Case { apart: false, ..Case::default() }),
+            ("no call of its own", Case { exports_alone: false, ..Case::default() }),
             ("buildah", Case { frontend: Frontend::Buildah, ..Case::default() }),
             (
                 "another repository",

@@ -59,7 +59,7 @@ pub struct Facts {
     /// Why no `COPY` of it is made a layer of its own, where it is built together with others.
     pub not_linked: Option<String>,
     /// Whether a call of its own can export its cache, once it is built.
-    pub apart: bool,
+    pub exports_alone: bool,
     /// The modes of the files that are built.
     pub modes: Modes,
     /// What went wrong while the facts were gathered.

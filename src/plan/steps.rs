@@ -209,7 +209,7 @@ pub fn plan(request: &Request, settings: &Settings, facts: &Facts) -> Result<Pla
         request,
         settings,
         frontend: facts.engine.frontend,
-        apart: facts.apart,
+        exports_alone: facts.exports_alone,
         inputs: facts.inputs.as_ref().map(drop).map_err(String::as_str),
         candidates: &facts.candidates,
         chain: &chain,

@@ -129,7 +129,7 @@ pub(super) async fn carry_out_prepared(
         tell::prediction(world, None, &prepared.plan.explanation);
     }
 
-    let beside = Beside::of(std::iter::once((request, &prepared)));
+    let beside = Beside::of(&prepared.client, std::iter::once((request, &prepared.plan)));
     let later = Runner {
         world,
         engine: &prepared.facts.engine,

@@ -91,7 +91,14 @@ impl Runner<'_> {
             Frontend::BuildKit | Frontend::Classic | Frontend::Buildctl | Frontend::Buildah => command,
         };
         let command = self.docker.applied(command::with_input(command, build, self.spooled));
-        let (code, steps, messages) = self.watch(&command, Format::of(self.engine), display).await?;
+        // The classic builder logs to standard output; every other one only writes results there.
+        let output = match (self.engine.frontend, self.to_stdout) {
+            (Frontend::Classic, false) => Output::Lines,
+            _ => Output::Inherited,
+        };
+        let format = Format::of(self.engine);
+        let watched = watch(self.world, &command, format, output, display, self.pushed);
+        let (code, steps, messages) = watched.await?;
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
         errors.extend(messages);
         // After a failure, files that the user named still hold what an earlier build wrote.
@@ -101,21 +108,6 @@ impl Runner<'_> {
             Line::Bake(one) => Results::of_target(self::metadata(&metadata).get(&one.member.name)),
         };
         Ok(Built { code, steps, errors, results })
-    }
-
-    /// Runs a command that builds, as [`watch`] does.
-    pub(super) async fn watch(
-        &self,
-        command: &Command,
-        format: Format,
-        display: &mut Display,
-    ) -> Result<(i32, Steps, Vec<String>), process::Error> {
-        // The classic builder logs to standard output; every other one only writes results there.
-        let output = match (self.engine.frontend, self.to_stdout) {
-            (Frontend::Classic, false) => Output::Lines,
-            _ => Output::Inherited,
-        };
-        watch(self.world, command, format, output, display, self.pushed).await
     }
 }
 

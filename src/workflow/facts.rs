@@ -288,7 +288,7 @@ pub async fn of_image(
         folder,
         exposed: exposure::exposed(request, settings, source, &world.folder),
         not_linked: None,
-        apart: true,
+        exports_alone: true,
         modes,
         warnings,
     };

@@ -5,10 +5,9 @@ mod check;
 pub(super) mod layers;
 pub(super) mod learn;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt as _, join_all};
+use futures_util::future::join_all;
 
 use crate::dockerfile::{Dockerfile, linked};
 use crate::model::inputs::{Inputs, StepInputs};
@@ -20,10 +19,10 @@ use crate::plan::steps::{Facts, Keep, Plan};
 use crate::report::explanation;
 use crate::workflow::decide::Prepared;
 use crate::workflow::error::Error;
-use crate::workflow::link::layers::{layers, pushed};
+use crate::workflow::link::layers::pushed;
 use crate::workflow::link::learn::Reading;
 use crate::workflow::named::NamedDockerfile;
-use crate::workflow::pushed::{Beside, Learnt};
+use crate::workflow::pushed::Beside;
 use crate::workflow::records;
 use crate::workflow::source::Text;
 use crate::workflow::world::World;
@@ -120,30 +119,22 @@ pub(super) struct Done<'a> {
 
 /// Takes into the outcomes of builds, where there will be records of them, what is known of lower layers: what the links
 /// stand on, what is learnt now, from all at once, and what earlier builds knew that still holds. `beside`: what is being
-/// learnt of the images since they were pushed; `lasted`: how long the builds took together. An interrupt ends it.
+/// read of the images since they were pushed; `lasted`: how long the builds took together. An interrupt ends it.
 pub(super) async fn remember(world: &World, mut builds: Vec<Done<'_>>, beside: Beside, lasted: Duration) {
     builds.retain(|Done { prepared: Prepared { facts, plan, .. }, outcome, .. }| {
         // Where the cache is given up, every step runs, and nothing is gained.
         plan.keep != Keep::GivenUp && records::place(facts, plan, outcome).is_some()
     });
-    let wanted = builds.iter().filter_map(|it| it.prepared.plan.link.wanted.as_ref());
-    let reading = Reading::of(wanted);
     let patience = PATIENCE.max(lasted / SHARE);
-    let early = async { Arc::new(beside.learnt().await) }.boxed().shared();
     let all = async {
-        join_all(builds.into_iter().map(|it| one(it, early.clone(), &reading, patience))).await;
+        join_all(builds.into_iter().map(|it| one(it, beside.reading(), patience))).await;
         Ok::<_, Error>(())
     };
     // Whoever goes on from here heeds it.
     let _ = world.unless_interrupted(all).await;
 }
 
-async fn one(
-    Done { request, prepared, outcome }: Done<'_>,
-    early: impl Future<Output = Arc<Vec<Learnt>>>,
-    reading: &Reading,
-    patience: Duration,
-) {
+async fn one(Done { request, prepared, outcome }: Done<'_>, reading: &Reading, patience: Duration) {
     let linking = &prepared.plan.link;
     if !linking.links.is_empty() {
         // The image was checked to stand on it.
@@ -154,15 +145,8 @@ async fn one(
     if let (Some(wanted), Some(image)) = (&linking.wanted, image) {
         let client = &prepared.client;
         let learning = async {
-            let early = early.await;
-            let is_its = |it: &&Learnt| it.image == image && it.step == wanted.step;
-            match early.iter().find(is_its) {
-                Some(Learnt { below: below @ (Ok(_) | Err(Vain::Lasting(_))), .. }) => below.clone(),
-                _ => {
-                    let layers = layers(client, &image).await.map_err(Vain::passing)?;
-                    reading.learn(client, image.repository(), layers, wanted, linking.layers).await
-                }
-            }
+            let layers = reading.layers(client, &image).await.map_err(Vain::passing)?;
+            reading.learn(client, image.repository(), layers.to_vec(), wanted, linking.layers).await
         };
         let learnt = tokio::time::timeout(patience * wanted.tries.saturating_add(1).min(2), learning).await;
         match learnt.unwrap_or(Err(Vain::Slow)) {

@@ -178,19 +178,29 @@ fn layers_of_the_images_are_mounted_for_their_caches() {
     let cache = format!("{}/cache", scene.repository);
     scene.test.set("LAYERLIFT_CACHE_REPO", &proxy.reference(&cache));
     scene.test.set("IMAGES", &proxy.reference(&scene.repository));
-    let shared = "FROM busybox:latest AS tools\nRUN dd if=/dev/urandom of=/large bs=1M count=24\n";
+    let large = |megabytes| format!("RUN dd if=/dev/urandom of=/large{megabytes} bs=1M count={megabytes}\n");
+    let shared = format!("FROM busybox:latest AS tools\n{}", large(24));
     let own = ["api", "web"].map(|name| format!("FROM tools AS {name}\nCOPY {name}/ /{name}/\n"));
-    scene.write("Dockerfile", &format!("{shared}{}{}", own[0], own[1]));
+    scene.write("Dockerfile", &[shared, own[0].clone(), large(20), own[1].clone(), large(21)].concat());
     let build = scene.build("bake", &["--push", "--allow=network.host"]).made();
     assert!(build.finished.stderr.contains("exporting cache to registry"), "{build}");
-    let image = scene.registry.reference(&format!("{}/api:1", scene.repository));
-    let manifest = scene.registry.crane(&["manifest", "--platform=linux/amd64", &image]).ok().text();
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-    let large = manifest["layers"][1]["digest"].as_str().unwrap().replace(':', "%3A");
+    let layers = |name: &str| {
+        let image = scene.registry.reference(&format!("{}/{name}:1", scene.repository));
+        let manifest = scene.registry.crane(&["manifest", "--platform=linux/amd64", &image]).ok().text();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().clone();
+        layers.into_iter().map(|layer| layer["digest"].as_str().unwrap().replace(':', "%3A"))
+    };
     let requests = proxy.requests();
-    let mounts = requests.iter().filter(|it| it.path.contains("/cache/blobs/uploads/"));
-    let mounts = mounts.filter(|it| it.path.contains(&format!("mount={large}"))).count();
-    assert_eq!(mounts, 1, "{requests:#?}");
+    let mounts = |digest: &String| {
+        let into_cache = requests.iter().filter(|it| it.path.contains("/cache/blobs/uploads/"));
+        into_cache.filter(|it| it.path.contains(&format!("mount={digest}"))).count()
+    };
+    // The base image, the shared layer, a small one, and one of its own.
+    for name in ["api", "web"] {
+        let mounts: Vec<usize> = layers(name).map(|digest| mounts(&digest)).collect();
+        assert_eq!(mounts, [1; 4], "{name}: {requests:#?}");
+    }
 }
 
 #[test]

@@ -103,7 +103,8 @@ impl<'a> Situation<'a> {
     }
 
     /// Whether all steps are in what the chain reads, as the records beside it say: what a machine's engine has in its own
-    /// store is under no ref.
+    /// store is under no ref. Where a record tells of more than its cache has, a machine that has the rest itself does not
+    /// notice; a job does.
     pub fn is_held(self) -> bool {
         let (Ok(inputs), Ok(used), None) = (self.inputs, self.used(), self.uncounted) else { return false };
         let beside: Vec<&Recorded> = used.into_iter().filter(|it| it.scope.is_some()).collect();

@@ -81,7 +81,7 @@ pub struct Wanted {
 }
 
 /// Why it was not learnt what lies below; a fragment of a sentence.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Vain {
     /// It would be so again.
     #[error("{0}")]
@@ -370,6 +370,12 @@ impl Linking {
     /// As an explanation needs it.
     pub fn links(&self) -> Links<'_> {
         Links { made: &self.links, reason: self.reason.as_deref() }
+    }
+
+    /// Where that lies which is to be learnt, or which may have to be learnt anew.
+    pub fn places(&self) -> impl Iterator<Item = &String> {
+        let wanted = self.wanted.iter().flat_map(|wanted| &wanted.destinations);
+        wanted.chain(self.state.iter().flat_map(|state| &state.known))
     }
 
     /// Nothing is linked after all, for a reason that is a fragment of a sentence.

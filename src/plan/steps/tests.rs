@@ -128,7 +128,7 @@ impl Case {
             folder: self.folder.map(|path| CacheFolder { path: path.into(), record: None }),
             exposed: self.folder.map(PathBuf::from),
             not_linked: None,
-            apart: true,
+            exports_alone: true,
             warnings: Vec::new(),
         };
         let request = Request { flags: self.flags, context: Context::Folder(".".into()) };

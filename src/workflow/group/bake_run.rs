@@ -2,11 +2,10 @@
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::base::process;
+use crate::base::process::{self, Output};
 use crate::engine::bake;
 use crate::engine::buildx::Buildx;
 use crate::engine::docker::Docker;
-use crate::engine::line::Line;
 use crate::engine::progress::{Format, Steps};
 use crate::model::reference::Reference;
 use crate::model::request::{Context, Flag, Request};
@@ -14,7 +13,7 @@ use crate::model::settings::Settings;
 use crate::report::section::Sections;
 use crate::workflow::attempts::{self, Tries};
 use crate::workflow::display::Display;
-use crate::workflow::engine_run::{self, Built, Results, Runner};
+use crate::workflow::engine_run::{self, Built, Results};
 use crate::workflow::group::define::Group;
 use crate::workflow::group::places::{places, variables};
 use crate::workflow::group::prepare::PreparedGroup;
@@ -84,7 +83,6 @@ pub(super) async fn run(
         true => group.bake.clone(),
         false => group.bake.of(&prepared.names(members)),
     };
-    let nothing = StandIn::default();
     let mut tries = Tries::default();
     loop {
         let wave = prepared.wave(members);
@@ -93,19 +91,11 @@ pub(super) async fn run(
         let for_us_alone = group.metadata_file.is_none();
         let mut command = way.docker.applied(bake.run(&buildx, format, added, &metadata, for_us_alone));
         command.environment.extend(variables(prepared, way.stand_ins));
-        let runner = Runner {
-            world,
-            engine: &prepared.engine,
-            docker: way.docker,
-            line: Line::Docker,
-            spooled: None,
-            stand_in: &nothing,
-            to_stdout: true,
-            pushed: Some(way.pushed),
-        };
         let display = Display::of(&shown(group), format, description.clone(), world);
         let is_quiet = matches!(display, Display::Quiet);
-        let run = async |display: &mut Display| runner.watch(&command, format, display).await;
+        let run = async |display: &mut Display| {
+            engine_run::watch(world, &command, format, Output::Inherited, display, Some(way.pushed)).await
+        };
         let (code, steps, messages) = display.during(printer, sections, run).await?;
         let steps = tries.whole(steps);
         let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();

@@ -102,9 +102,11 @@ impl PreparedGroup {
 
     /// The bake that builds a member again, where no line of `docker build` can. `places`: overrides of folders and
     /// Dockerfiles.
-    pub fn alone(&self, member: &Member, bake: &Bake, places: &[String]) -> Option<MemberBake> {
+    pub fn alone(&self, of: &PreparedMember, bake: &Bake, places: &[String]) -> Option<MemberBake> {
+        let member = &of.member;
+        let is_built_again = matches!(of.prepared.plan.keep, Keep::Deferred(_));
         let below = member.below(self.members.iter().map(|it| &it.member));
-        (!member.beyond().is_empty()).then(|| MemberBake {
+        (is_built_again && !member.beyond().is_empty()).then(|| MemberBake {
             bake: bake.of(std::slice::from_ref(&member.name)).without_outputs(),
             member: member.clone(),
             below: below.into_iter().map(|it| it.name.clone()).collect(),
@@ -183,9 +185,11 @@ async fn one(
     let Gathered { mut facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
     facts.not_linked = not_linked(group, &member);
-    let is_anew = |it: &&Member| it.is_made_anew();
-    let is_asked = group.is_to_check || member.below(group.members.iter()).iter().any(is_anew);
-    facts.apart = member.beyond().is_empty() || !is_asked;
+    // bake would ask again, read what may have moved, or make anew what it stands on.
+    let is_another = group.is_to_check
+        || group.bake.address().is_some()
+        || member.below(group.members.iter()).iter().any(|below| below.is_made_anew());
+    facts.exports_alone = member.beyond().is_empty() || !is_another;
     let plan = plan(&member, &settings, &facts)?;
     let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
     Ok((PreparedMember { member, settings, prepared }, answer))

@@ -116,7 +116,8 @@ async fn build_left(
             tell::prediction(world, Some(&it.member.name), &it.prepared.plan.explanation);
         }
     }
-    let beside = Beside::of(prepared.members.iter().map(|it| (&it.member.request, &it.prepared)));
+    let plans = prepared.members.iter().map(|it| (&it.member.request, &it.prepared.plan));
+    let beside = Beside::of(client, plans);
     let mut built: BTreeMap<usize, Built> = BTreeMap::new();
     let provider = prepared.members.first().map(|it| it.prepared.facts.pipeline.provider);
     let mut sections = Sections::new(provider.unwrap_or(Provider::Local));
@@ -193,7 +194,7 @@ async fn build_left(
         prepared.members.iter().zip(&mut warnings).zip(&mut finished).enumerate()
     {
         if let Some(own) = built.get(&index) {
-            let alone = prepared.alone(&it.member, &group.bake, &places);
+            let alone = prepared.alone(it, &group.bake, &places);
             let (line, spooled) = match &alone {
                 Some(alone) => (Line::Bake(alone), None),
                 None => (Line::Docker, it.prepared.source.spooled.as_ref()),

@@ -1,9 +1,9 @@
 //! Learning from the layers of pushed images what lies below their last steps.
 //!
 //! From inside the build, by a step that lists the tree, it would cost a call of the engine more after every such build, an
-//! image with a shell and tools in it, and on an engine that has taken the layers from a cache, their unpacking. Headers are
-//! read while BuildKit exports the cache, from a registry that has just been written: nobody waits for them (the cold pairs
-//! in README, Benchmarks).
+//! image with a shell and tools in it, and on an engine that has taken the layers from a cache, their unpacking. Layers are
+//! read from a registry that has just been written, while BuildKit exports the cache; who has to wait for them does so for
+//! a moment (`PATIENCE`). Cold builds take no longer for it (README, Benchmarks).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +15,10 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::cachefmt::{self, ImageLayer, LayerPart};
 use crate::model::parent_state::ParentState;
-use crate::model::reference::{Digest, Repository};
+use crate::model::reference::{Digest, Reference, Repository};
 use crate::plan::link::{Vain, Wanted};
 use crate::registry::Client;
+use crate::workflow::link::layers::layers;
 
 /// Layers of an image that are read at once.
 const AT_ONCE: usize = 4;
@@ -28,19 +29,44 @@ const MOST_FETCHED: u64 = 1 << 30;
 /// The most entries that are kept of what lies below: a `COPY . /` would keep the whole tree.
 const MOST_ENTRIES: usize = 5_000;
 
-/// What is read for images that are learnt from at once. A layer that several of them have is read once.
+/// What is read for images that are learnt from. What several of them have is read once, and so is what is asked for again.
 pub(in crate::workflow) struct Reading {
     /// Where all of them write.
     places: Vec<String>,
-    /// What was read, by the layer's blob.
-    parts: Mutex<HashMap<Digest, Arc<OnceCell<LayerPart>>>>,
+    /// The layers of images, by the image's digest.
+    images: Memo<Arc<Vec<ImageLayer>>>,
+    /// What was read, by the layer's blob, or why it would never be.
+    parts: Memo<Result<LayerPart, String>>,
+}
+
+type Memo<T> = Mutex<HashMap<Digest, Arc<OnceCell<T>>>>;
+
+/// The cell of a digest.
+fn cell<T>(memo: &Memo<T>, digest: &Digest) -> Arc<OnceCell<T>> {
+    let mut cells = memo.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(cells.entry(digest.clone()).or_default())
 }
 
 impl Reading {
     /// Nothing is read yet.
-    pub(in crate::workflow) fn of<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> Self {
-        let places: BTreeSet<&String> = wanted.flat_map(|wanted| &wanted.destinations).collect();
-        Reading { places: places.into_iter().cloned().collect(), parts: Mutex::default() }
+    pub(in crate::workflow) fn of<'a>(places: impl Iterator<Item = &'a String>) -> Self {
+        let places: BTreeSet<&String> = places.collect();
+        Reading {
+            places: places.into_iter().cloned().collect(),
+            images: Mutex::default(),
+            parts: Mutex::default(),
+        }
+    }
+
+    /// The layers of an image of one platform, which is named by its digest.
+    pub(in crate::workflow) async fn layers(
+        &self,
+        client: &Client,
+        image: &Reference,
+    ) -> Result<Arc<Vec<ImageLayer>>, String> {
+        let digest = image.digest().ok_or("the image's digest is not known")?;
+        let cell = cell(&self.images, digest);
+        cell.get_or_try_init(async || layers(client, image).await.map(Arc::new)).await.cloned()
     }
 
     /// Learns from the layers of a pushed image what lies below its last steps. `above`: how many layers those made.
@@ -67,9 +93,8 @@ impl Reading {
             return Err(Vain::lasting(reason));
         }
         let parts: Vec<_> = layers.iter().map(|layer| self.part(client, repository, layer)).collect();
-        let parts: Vec<Arc<OnceCell<LayerPart>>> =
-            stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
-        let parts = parts.iter().filter_map(|part| part.get());
+        let parts: Vec<Arc<OnceCell<_>>> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
+        let parts = parts.iter().filter_map(|part| part.get()?.as_ref().ok());
         let entries = cachefmt::overlaid(parts, &wanted.destinations)
             .ok_or_else(|| Vain::lasting("a layer may write through a symbolic link of another"))?;
         if entries.len() > MOST_ENTRIES {
@@ -84,18 +109,22 @@ impl Reading {
         })
     }
 
-    /// The headers of one layer; the cell is full.
+    /// The headers of one layer; they are in the cell.
     async fn part(
         &self,
         client: &Client,
         repository: &Repository,
         layer: &ImageLayer,
-    ) -> Result<Arc<OnceCell<LayerPart>>, Vain> {
-        let cell = {
-            let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(parts.entry(layer.blob.digest.clone()).or_default())
+    ) -> Result<Arc<OnceCell<Result<LayerPart, String>>>, Vain> {
+        let cell = cell(&self.parts, &layer.blob.digest);
+        let read = async || match read(client, repository, layer, &self.places).await {
+            Ok(part) => Ok(Ok(part)),
+            Err(Vain::Lasting(reason)) => Ok(Err(reason)),
+            Err(passing) => Err(passing),
         };
-        cell.get_or_try_init(|| read(client, repository, layer, &self.places)).await?;
+        if let Err(reason) = cell.get_or_try_init(read).await? {
+            return Err(Vain::lasting(reason));
+        }
         Ok(cell)
     }
 }
