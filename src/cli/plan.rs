@@ -274,6 +274,7 @@ fn text(prepared: &Prepared, settings: &Settings) -> String {
 
 fn as_json(prepared: &Prepared, settings: &Settings) -> Value {
     let (facts, plan) = (&prepared.facts, &prepared.plan);
+    let commands = commands(prepared, Line::of(prepared.buildctl.as_ref()));
     json!({
         "version": VERSION,
         "facts": {
@@ -291,7 +292,7 @@ fn as_json(prepared: &Prepared, settings: &Settings) -> Value {
         })).collect::<Vec<_>>(),
         "prediction": ExplanationPart::new(&plan.explanation),
         "warnings": plan.warnings,
-        "commands": commands(prepared, Line::of(prepared.buildctl.as_ref())).into_iter().map(|(command, purpose)| json!({
+        "commands": commands.into_iter().map(|(command, purpose)| json!({
             "command": command, "purpose": purpose,
         })).collect::<Vec<_>>(),
     })

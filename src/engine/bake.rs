@@ -36,9 +36,9 @@ impl Bake {
     }
 
     /// The same without what says where images go: bake adds an output to those that are set before it.
-    pub fn without_outputs(mut self) -> Bake {
+    pub fn without_outputs(self) -> Bake {
         let mut kept = Vec::new();
-        let mut words = std::mem::take(&mut self.flags).into_iter();
+        let mut words = self.flags.into_iter();
         while let Some(word) = words.next() {
             match word.split_once('=') {
                 _ if word == "--set" => {
@@ -54,7 +54,7 @@ impl Bake {
                 _ => kept.push(word),
             }
         }
-        Bake { flags: kept, ..self }
+        Bake { flags: kept, targets: self.targets, input: self.input }
     }
 
     fn command(&self, buildx: &Buildx, added: Vec<String>) -> Command {
@@ -105,24 +105,23 @@ fn sets_output(value: &str) -> bool {
 }
 
 /// A bake of one member, where no line of `docker build` says how it is built.
-#[derive(Debug, Clone)]
-pub struct MemberBake {
+#[derive(Debug)]
+pub struct MemberBake<'a> {
     /// The bake, of this member alone.
     pub bake: Bake,
     /// The member.
-    pub member: Member,
+    pub member: &'a Member,
     /// Members below it: they are taken in, and were built already.
-    pub below: Vec<String>,
+    pub below: Vec<&'a str>,
     /// Overrides of folders and Dockerfiles, of all of them.
-    pub places: Vec<String>,
+    pub places: &'a [String],
 }
 
-impl MemberBake {
+impl MemberBake<'_> {
     /// What bake is told for a build of the member.
     fn added(&self, engine: &Engine, build: &Build) -> Vec<String> {
-        let below: Vec<&str> = self.below.iter().map(String::as_str).collect();
-        let mut overrides = group::overrides(&[Planned { member: &self.member, build }], &below);
-        overrides.extend_from_slice(&self.places);
+        let mut overrides = group::overrides(&[Planned { member: self.member, build }], &self.below);
+        overrides.extend_from_slice(self.places);
         added(engine, &overrides, None)
     }
 

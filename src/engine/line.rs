@@ -18,7 +18,7 @@ pub enum Line<'a> {
     /// `buildctl build`, as the user's line has it.
     Buildctl(&'a BuildctlLine),
     /// `docker buildx bake`, of one member.
-    Bake(&'a MemberBake),
+    Bake(&'a MemberBake<'a>),
 }
 
 impl<'a> Line<'a> {

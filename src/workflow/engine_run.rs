@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Deserialize;
+use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::process::{self, Command, Output};
@@ -74,10 +75,7 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     /// Runs a build to its end.
     pub async fn run(&self, build: &Build, display: &mut Display) -> Result<Built, process::Error> {
-        let files = tempfile::Builder::new()
-            .prefix("layerlift-")
-            .tempdir()
-            .map_err(|source| process::Error::Failed { program: "docker".to_owned(), source })?;
+        let files = folder()?;
         let named = |flag: &str, name: &str| -> PathBuf {
             let given = build.flags.iter().rev().find(|it| it.name == flag).and_then(|it| it.value.text());
             given.map_or_else(|| files.path().join(name), PathBuf::from)
@@ -99,8 +97,7 @@ impl Runner<'_> {
         let format = Format::of(self.engine);
         let watched = watch(self.world, &command, format, output, display, self.pushed);
         let (code, steps, messages) = watched.await?;
-        let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
-        errors.extend(messages);
+        let errors = errors(&steps, messages);
         // After a failure, files that the user named still hold what an earlier build wrote.
         let results = match self.line {
             _ if code != 0 => Results::default(),
@@ -109,6 +106,17 @@ impl Runner<'_> {
         };
         Ok(Built { code, steps, errors, results })
     }
+}
+
+/// A folder for what the client writes.
+pub(super) fn folder() -> Result<TempDir, process::Error> {
+    let made = tempfile::Builder::new().prefix("layerlift-").tempdir();
+    made.map_err(|source| process::Error::Failed { program: "docker".to_owned(), source })
+}
+
+/// What went wrong in a run: failed vertices, then the client's last messages.
+pub(super) fn errors(steps: &Steps, messages: Vec<String>) -> Vec<String> {
+    steps.failures().into_iter().map(|failure| failure.error).chain(messages).collect()
 }
 
 /// Runs a command that builds, shows it, and collects what it does: the exit code, the steps, the last messages.

@@ -146,7 +146,7 @@ async fn one(Done { request, prepared, outcome }: Done<'_>, reading: &Reading, p
         let client = &prepared.client;
         let learning = async {
             let layers = reading.layers(client, &image).await.map_err(Vain::passing)?;
-            reading.learn(client, image.repository(), layers.to_vec(), wanted, linking.layers).await
+            reading.learn(client, image.repository(), &layers, wanted, linking.layers).await
         };
         let learnt = tokio::time::timeout(patience * wanted.tries.saturating_add(1).min(2), learning).await;
         match learnt.unwrap_or(Err(Vain::Slow)) {

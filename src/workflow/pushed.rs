@@ -127,9 +127,10 @@ impl Job {
         // It may not be there: the engine says so of a push that fails, too.
         let Ok(layers) = self.reading.layers(&self.client, &pushed).await else { return };
         let learn = async {
-            let (Some(wanted), Ok(_turn)) = (&image.wanted, self.learning.acquire().await) else { return };
+            let Some(wanted) = &image.wanted else { return };
+            let Ok(_turn) = self.learning.acquire().await else { return };
             let (client, repository) = (&self.client, pushed.repository());
-            let _ = self.reading.learn(client, repository, layers.to_vec(), wanted, image.above).await;
+            let _ = self.reading.learn(client, repository, &layers, wanted, image.above).await;
         };
         tokio::join!(self.mount(image, pushed.repository(), &layers), learn);
     }

@@ -73,17 +73,35 @@ fn docker_28_graph() {
     assert_eq!(built.members(), ["tools", "job-one"], "{built}");
 }
 
+/// The tags of the cache repo that begin so, without those of records.
+fn cache_tags(scene: &Services, begin: &str) -> Vec<String> {
+    let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
+    let tags = tags.filter_map(|it| Some(it.rsplit_once(':')?.1.to_owned()));
+    tags.filter(|it| it.starts_with(begin) && !it.ends_with("--record")).collect()
+}
+
+/// What was written of caches, target by target.
+fn caches_of(build: &GroupBuild) -> Vec<String> {
+    build.written(|what| what.starts_with("cache"))
+}
+
+/// A scene whose cache goes by a proxy.
+fn with_proxy() -> (Proxy, Services) {
+    let proxy = Proxy::start(&Registry::shared().address);
+    let mut scene = Services::on(Engine::start_with(Kind::Docker28Containerd, &[&proxy.address]));
+    let cache = proxy.reference(&format!("{}/cache", scene.repository));
+    scene.test.set("LAYERLIFT_CACHE_REPO", &cache);
+    (proxy, scene)
+}
+
 /// Each target by itself: what no step of it ran for is not exported, and what ran although it was thought cached is.
 #[test]
 fn only_what_is_new_is_exported() {
     let mut scene = Services::new(Kind::Docker28Containerd);
     let line = ["--push", "--allow=network.host"];
-    let written = |build: &GroupBuild| build.written(|what| what.starts_with("cache"));
     let _ = scene.build("bake", &line).made();
     let cache = scene.registry.reference(&format!("{}/cache", scene.repository));
-    let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
-    let caches = tags.filter(|it| it.contains(":branch-main--") && !it.ends_with("--record"));
-    let main: Vec<String> = caches.map(|it| it.rsplit(':').next().unwrap().to_owned()).collect();
+    let main = cache_tags(&scene, "branch-main--");
     assert!(
         matches!(main.as_slice(), [api, web] if api.contains("--api-") && web.contains("--web-")),
         "{main:?}"
@@ -95,30 +113,34 @@ fn only_what_is_new_is_exported() {
     scene.reset();
     let unchanged = scene.build("bake", &line).made();
     assert!(!unchanged.finished.stderr.contains("exporting cache to registry"), "{unchanged}");
-    assert_eq!(written(&unchanged), [""; 0], "{unchanged}");
+    assert_eq!(caches_of(&unchanged), [""; 0], "{unchanged}");
     scene.test.set_job(job::gitlab(&image, Event::Branch("feature")));
     scene.reset();
     let branch = scene.build("bake", &line).made();
     assert!(!branch.finished.stderr.contains("exporting cache to registry"), "{branch}");
     let retagged = "cache (retagged, nothing exported)";
-    assert_eq!(written(&branch), [format!("api: {retagged}"), format!("web: {retagged}")], "{branch}");
+    assert_eq!(caches_of(&branch), [format!("api: {retagged}"), format!("web: {retagged}")], "{branch}");
 
     scene.write("api/a.txt", "changed\n");
     scene.test.set_job(job::gitlab(&image, Event::Branch("main")));
     let changed = scene.build("bake", &line).made();
-    assert_eq!(written(&changed), ["api: cache"], "{changed}");
+    assert_eq!(caches_of(&changed), ["api: cache"], "{changed}");
 
     // The record tells of a later build than the cache.
     let late = scene.registry.digest(&format!("{cache}:{}", main[0]));
     let _ = scene.registry.crane(&["tag", &format!("{cache}@{early}"), &main[0]]).ok();
     scene.reset();
     let wrong = scene.build("bake", &line).made();
-    assert_eq!((wrong.executed("api").len(), written(&wrong)), (2, vec!["api: cache".to_owned()]), "{wrong}");
+    assert_eq!(
+        (wrong.executed("api").len(), caches_of(&wrong)),
+        (2, vec!["api: cache".to_owned()]),
+        "{wrong}"
+    );
     let again = scene.registry.digest(&format!("{cache}:{}", main[0]));
     assert!(![&early, &late].contains(&&again), "{wrong}");
     scene.reset();
     let right = scene.build("bake", &line).made();
-    assert_eq!((right.executed("api"), written(&right)), (vec![], vec![]), "{right}");
+    assert_eq!((right.executed("api"), caches_of(&right)), (vec![], vec![]), "{right}");
 }
 
 /// No line of `docker build` says what such a target is made from; bake exports for it what is to be made up for.
@@ -126,13 +148,9 @@ fn only_what_is_new_is_exported() {
 fn of_a_target_on_another_only_what_is_new_is_exported() {
     let mut scene = Services::new(Kind::Docker28Containerd);
     let line = ["--push", "--allow=network.host", "--set", "tools.output=type=cacheonly", "job-one"];
-    let written = |build: &GroupBuild| build.written(|what| what.starts_with("cache"));
     let cache = scene.registry.reference(&format!("{}/cache", scene.repository));
     let _ = scene.build("bake", &line).made();
-    let tags = scene.registry.tags(&format!("{}/cache", scene.repository)).into_keys();
-    let own = tags.filter_map(|it| Some(it.rsplit_once(':')?.1.to_owned()));
-    let own = own.filter(|it| it.starts_with("branch-main--job-one-") && !it.ends_with("--record"));
-    let own: Vec<String> = own.collect();
+    let own = cache_tags(&scene, "branch-main--job-one-");
     let [own] = own.as_slice() else { panic!("{own:?}") };
     let early = scene.registry.digest(&format!("{cache}:{own}"));
 
@@ -146,19 +164,23 @@ fn of_a_target_on_another_only_what_is_new_is_exported() {
     let branch = scene.build("bake", &line).made();
     assert!(!branch.finished.stderr.contains("exporting cache to registry"), "{branch}");
     let retagged = "cache (retagged, nothing exported)";
-    assert_eq!(written(&branch), [format!("tools: {retagged}"), format!("job-one: {retagged}")], "{branch}");
+    assert_eq!(
+        caches_of(&branch),
+        [format!("tools: {retagged}"), format!("job-one: {retagged}")],
+        "{branch}"
+    );
     let first = scene.stamps("job-one");
 
     // The record tells of a later build than the cache.
     scene.test.set_job(job::gitlab(&scene.registry.reference(&scene.repository), Event::Branch("main")));
     scene.write("shared/file.txt", "changed\n");
     let changed = scene.build("bake", &line).made();
-    assert_eq!(written(&changed), ["job-one: cache"], "{changed}");
+    assert_eq!(caches_of(&changed), ["job-one: cache"], "{changed}");
     let _ = scene.registry.crane(&["tag", &format!("{cache}@{early}"), own]).ok();
     scene.reset();
     let wrong = scene.build("bake", &line).made();
     assert_eq!(
-        (wrong.executed("job-one").len(), written(&wrong)),
+        (wrong.executed("job-one").len(), caches_of(&wrong)),
         (2, vec!["job-one: cache".to_owned()]),
         "{wrong}"
     );
@@ -166,17 +188,14 @@ fn of_a_target_on_another_only_what_is_new_is_exported() {
     assert!(made.0 == first.0 && made.1 != first.1, "{wrong}");
     scene.reset();
     let right = scene.build("bake", &line).made();
-    assert_eq!((right.executed("job-one"), written(&right)), (vec![], vec![]), "{right}");
+    assert_eq!((right.executed("job-one"), caches_of(&right)), (vec![], vec![]), "{right}");
     assert_eq!(scene.stamps("job-one"), made);
 }
 
 /// Of the layers that several images have, each is mounted once into the repository of their caches.
 #[test]
 fn layers_of_the_images_are_mounted_for_their_caches() {
-    let proxy = Proxy::start(&Registry::shared().address);
-    let mut scene = Services::on(Engine::start_with(Kind::Docker28Containerd, &[&proxy.address]));
-    let cache = format!("{}/cache", scene.repository);
-    scene.test.set("LAYERLIFT_CACHE_REPO", &proxy.reference(&cache));
+    let (proxy, mut scene) = with_proxy();
     scene.test.set("IMAGES", &proxy.reference(&scene.repository));
     let large = |megabytes| format!("RUN dd if=/dev/urandom of=/large{megabytes} bs=1M count={megabytes}\n");
     let shared = format!("FROM busybox:latest AS tools\n{}", large(24));
@@ -233,10 +252,8 @@ fn a_failure_and_a_question_are_bakes_own() {
 
 #[test]
 fn a_lost_layer_fails_no_target() {
-    let proxy = Proxy::start(&Registry::shared().address);
-    let mut scene = Services::on(Engine::start_with(Kind::Docker28Containerd, &[&proxy.address]));
+    let (proxy, mut scene) = with_proxy();
     let cache = format!("{}/cache", scene.repository);
-    scene.test.set("LAYERLIFT_CACHE_REPO", &proxy.reference(&cache));
     let line = ["--push", "--allow=network.host"];
     let _ = scene.build("bake", &line).made();
     scene.reset();

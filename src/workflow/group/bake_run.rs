@@ -67,10 +67,7 @@ pub(super) async fn run(
     general: &mut Vec<String>,
 ) -> Result<Whole, process::Error> {
     let (printer, group) = (world.printer, way.group);
-    let files = tempfile::Builder::new()
-        .prefix("layerlift-")
-        .tempdir()
-        .map_err(|source| process::Error::Failed { program: "docker".to_owned(), source })?;
+    let files = engine_run::folder()?;
     let metadata = files.path().join("metadata.json");
     let buildx = Buildx::find(&world.environment);
     let folder = prepared.cache_folder(way.settings);
@@ -98,8 +95,7 @@ pub(super) async fn run(
         };
         let (code, steps, messages) = display.during(printer, sections, run).await?;
         let steps = tries.whole(steps);
-        let mut errors: Vec<String> = steps.failures().into_iter().map(|failure| failure.error).collect();
-        errors.extend(messages);
+        let errors = engine_run::errors(&steps, messages);
         let metadata = if code == 0 { engine_run::metadata(&metadata) } else { serde_json::Map::new() };
         let whole = Whole { code, steps, errors, metadata, targets: wave.targets };
         if code == 0 {

@@ -102,15 +102,20 @@ impl PreparedGroup {
 
     /// The bake that builds a member again, where no line of `docker build` can. `places`: overrides of folders and
     /// Dockerfiles.
-    pub fn alone(&self, of: &PreparedMember, bake: &Bake, places: &[String]) -> Option<MemberBake> {
+    pub fn alone<'a>(
+        &'a self,
+        of: &'a PreparedMember,
+        bake: &Bake,
+        places: &'a [String],
+    ) -> Option<MemberBake<'a>> {
         let member = &of.member;
         let is_built_again = matches!(of.prepared.plan.keep, Keep::Deferred(_));
         let below = member.below(self.members.iter().map(|it| &it.member));
         (is_built_again && !member.beyond().is_empty()).then(|| MemberBake {
             bake: bake.of(std::slice::from_ref(&member.name)).without_outputs(),
-            member: member.clone(),
-            below: below.into_iter().map(|it| it.name.clone()).collect(),
-            places: places.to_vec(),
+            member,
+            below: below.into_iter().map(|it| it.name.as_str()).collect(),
+            places,
         })
     }
 
@@ -184,11 +189,10 @@ async fn one(
     let ready = std::future::ready(Ok(engine));
     let Gathered { mut facts, contexts, answer } =
         facts::of_image(world, request, &settings, &source, &client, before, ready).await?;
-    facts.not_linked = not_linked(group, &member);
+    let anew = member.below(group.members.iter()).into_iter().find(|below| below.is_made_anew());
+    facts.not_linked = not_linked(group, &member, anew);
     // bake would ask again, read what may have moved, or make anew what it stands on.
-    let is_another = group.is_to_check
-        || group.bake.address().is_some()
-        || member.below(group.members.iter()).iter().any(|below| below.is_made_anew());
+    let is_another = group.is_to_check || group.bake.address().is_some() || anew.is_some();
     facts.exports_alone = member.beyond().is_empty() || !is_another;
     let plan = plan(&member, &settings, &facts)?;
     let prepared = Prepared { facts, plan, answer: None, contexts, source, client, buildctl: None };
@@ -234,11 +238,11 @@ pub(super) fn from_nothing_down(members: &mut [PreparedMember]) -> Result<(), Er
     Ok(())
 }
 
-/// What keeps the `COPY`s of a member from being linked, beside what keeps those of any build.
-fn not_linked(group: &Group, member: &Member) -> Option<String> {
+/// What keeps the `COPY`s of a member from being linked, beside what keeps those of any build. `below`: what it stands on
+/// that is made anew each time.
+fn not_linked(group: &Group, member: &Member, below: Option<&Member>) -> Option<String> {
     // What builds on it would have another cache key too, which its input digest does not tell.
     let above = group.members.iter().find(|other| other.needs.contains(&member.name));
-    let below = member.below(group.members.iter()).into_iter().find(|other| other.is_made_anew());
     match (above, member.unknown.first()) {
         _ if group.bake.address().is_some() => Some("the definition is at an address".to_owned()),
         // A second bake, where the links turn out wrong, would stand on another one.

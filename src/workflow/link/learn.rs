@@ -36,7 +36,7 @@ pub(in crate::workflow) struct Reading {
     /// The layers of images, by the image's digest.
     images: Memo<Arc<Vec<ImageLayer>>>,
     /// What was read, by the layer's blob, or why it would never be.
-    parts: Memo<Result<LayerPart, String>>,
+    parts: Memo<Result<Arc<LayerPart>, String>>,
 }
 
 type Memo<T> = Mutex<HashMap<Digest, Arc<OnceCell<T>>>>;
@@ -74,11 +74,11 @@ impl Reading {
         &self,
         client: &Client,
         repository: &Repository,
-        mut layers: Vec<ImageLayer>,
+        layers: &[ImageLayer],
         wanted: &Wanted,
         above: usize,
     ) -> Result<ParentState, Vain> {
-        let last = layers.split_off(layers.len().saturating_sub(above));
+        let (layers, last) = layers.split_at(layers.len().saturating_sub(above));
         let is_of_end = |layer: &ImageLayer| {
             ["COPY ", "ADD ", "WORKDIR "].iter().any(|name| layer.created_by.starts_with(name))
         };
@@ -93,39 +93,35 @@ impl Reading {
             return Err(Vain::lasting(reason));
         }
         let parts: Vec<_> = layers.iter().map(|layer| self.part(client, repository, layer)).collect();
-        let parts: Vec<Arc<OnceCell<_>>> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
-        let parts = parts.iter().filter_map(|part| part.get()?.as_ref().ok());
-        let entries = cachefmt::overlaid(parts, &wanted.destinations)
+        let parts: Vec<Arc<LayerPart>> = stream::iter(parts).buffered(AT_ONCE).try_collect().await?;
+        let entries = cachefmt::overlaid(parts.iter().map(AsRef::as_ref), &wanted.destinations)
             .ok_or_else(|| Vain::lasting("a layer may write through a symbolic link of another"))?;
         if entries.len() > MOST_ENTRIES {
             return Err(Vain::lasting("too much lies where the last steps write"));
         }
         Ok(ParentState {
             step: wanted.step.clone(),
-            layers: layers.into_iter().map(|layer| layer.diff_id).collect(),
+            layers: layers.iter().map(|layer| layer.diff_id.clone()).collect(),
             known: wanted.destinations.clone(),
             entries,
             again: false,
         })
     }
 
-    /// The headers of one layer; they are in the cell.
+    /// The headers of one layer.
     async fn part(
         &self,
         client: &Client,
         repository: &Repository,
         layer: &ImageLayer,
-    ) -> Result<Arc<OnceCell<Result<LayerPart, String>>>, Vain> {
+    ) -> Result<Arc<LayerPart>, Vain> {
         let cell = cell(&self.parts, &layer.blob.digest);
         let read = async || match read(client, repository, layer, &self.places).await {
-            Ok(part) => Ok(Ok(part)),
+            Ok(part) => Ok(Ok(Arc::new(part))),
             Err(Vain::Lasting(reason)) => Ok(Err(reason)),
             Err(passing) => Err(passing),
         };
-        if let Err(reason) = cell.get_or_try_init(read).await? {
-            return Err(Vain::lasting(reason));
-        }
-        Ok(cell)
+        cell.get_or_try_init(read).await?.clone().map_err(Vain::Lasting)
     }
 }
 
